@@ -1,0 +1,45 @@
+"""tinyae: autoencoders from scratch, the maths beside the code.
+
+Begin reading with ``tensor.py`` (the tape) and ``ops/arithmetic.py`` (what a gradient rule looks
+like); then ``optim.py`` and ``training.py``.
+"""
+
+from . import datasets
+from .backend import get_backend
+from .callbacks import Callback, EarlyStopping, StopAtLoss
+from .check import check_gradients
+from .context import manual_seed, no_grad
+from .data import batches
+from .functional import (
+    concatenate,
+    elu,
+    gelu,
+    leaky_relu,
+    log_softmax,
+    matmul,
+    maximum,
+    relu,
+    sigmoid,
+    softmax,
+    softplus,
+    stack,
+    tanh,
+    where,
+)
+from .losses import (
+    bce_with_logits_loss,
+    binary_cross_entropy,
+    cross_entropy,
+    gaussian_kl,
+    kl_divergence,
+    mse_loss,
+)
+from .models import Autoencoder
+from .nn import Activation, Dense, Dropout, Flatten, GaussianNoise, Module, Reshape, Sequential
+from .optim import SGD, Adam, GradientDescent, Momentum
+from .regularizers import L1, L2
+from .saving import load, save
+from .tensor import Tensor
+from .training import CollapseWarning, History, fit
+
+__version__ = "0.1.0"

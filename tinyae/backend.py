@@ -1,0 +1,142 @@
+"""The array library as one object: NumPy on the host, CuPy on a GPU.
+
+An operation is written once, in array code on ``xp``; ``xp`` is the module of the backend its
+arrays live on. The backend travels with the array: there is no global "current device". Arrays
+never move by themselves. This is the only module that imports CuPy, and only when asked to.
+"""
+
+import numpy as np
+
+from .errors import BackendError, unknown
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class Backend:
+    """NumPy; and the interface that another array library must offer.
+
+    Attributes
+    ----------
+    name : str
+        What a user types: ``"numpy"`` or ``"cupy"``.
+    xp : module
+        The array library itself.
+    array_type : type
+        The class of its arrays.
+    """
+
+    name = "numpy"
+    xp = np
+    array_type = np.ndarray
+
+    def asarray(self, data, dtype=None):
+        """A host array, list or number as an array of this backend; its own arrays pass unchanged."""
+        return self.xp.asarray(data, dtype=dtype)
+
+    def to_host(self, array):
+        """The array as a NumPy array: itself on the host, a copy from a device."""
+        return array
+
+    def erf(self, array):
+        """The error function, which NumPy leaves to SciPy."""
+        from scipy.special import erf
+
+        return erf(array)
+
+    def synchronize(self):
+        """Wait until the device has finished all that was asked of it."""
+
+    def __repr__(self):
+        return f"<backend {self.name}>"
+
+    def __reduce__(self):
+        return get_backend, (self.name,)
+
+
+class CupyBackend(Backend):
+    """CuPy: the same array code, on an NVIDIA GPU."""
+
+    name = "cupy"
+
+    def __init__(self):
+        try:
+            import cupy
+        except ImportError as error:
+            raise BackendError(
+                "backend 'cupy': the CuPy library is not installed. Install it for your CUDA version with "
+                "pip install 'tinyae[cuda12]' or pip install 'tinyae[cuda13]' (one of them, not both)."
+            ) from error
+        try:
+            devices = cupy.cuda.runtime.getDeviceCount()
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            devices, reason = 0, str(error)
+        else:
+            reason = "CUDA reports no device"
+        if devices == 0:
+            raise BackendError(
+                f"backend 'cupy': CuPy {cupy.__version__} is installed, but there is no usable GPU ({reason}). "
+                "Check the NVIDIA driver with nvidia-smi, or use the backend 'numpy'."
+            )
+        self.xp = cupy
+        self.array_type = cupy.ndarray
+
+    def to_host(self, array):
+        return self.xp.asnumpy(array)
+
+    def erf(self, array):
+        from cupyx.scipy.special import erf
+
+        return erf(array)
+
+    def synchronize(self):
+        self.xp.cuda.get_current_stream().synchronize()
+
+
+NUMPY = Backend()
+_makers = {"numpy": lambda: NUMPY, "cupy": CupyBackend}
+_made = {"numpy": NUMPY}
+
+
+def get_backend(name):
+    """The backend of that name (a Backend passes unchanged).
+
+    Raises
+    ------
+    RangeError
+        The name is unknown.
+    BackendError
+        Its library or its device is missing; the message says which, and how to install it.
+    """
+    if isinstance(name, Backend):
+        return name
+    if name not in _makers:
+        raise unknown("backend", name, _makers)
+    if name not in _made:
+        _made[name] = _makers[name]()
+    return _made[name]
+
+
+def register_backend(name, maker):
+    """Make ``get_backend(name)`` answer with ``maker()``: for another array library, or a test's stand-in."""
+    _makers[name] = maker
+    _made.pop(name, None)
+
+
+def backend_of(array):
+    """The backend an array belongs to, or None for what is no backend's array (lists, numbers)."""
+    if isinstance(array, np.ndarray):
+        return NUMPY
+    for backend in _made.values():
+        if isinstance(array, backend.array_type):
+            return backend
+    if type(array).__module__.split(".")[0] == "cupy":
+        return get_backend("cupy")
+    return None
+
+
+def backend_of_xp(xp):
+    """The backend whose array library is ``xp``."""
+    for backend in _made.values():
+        if backend.xp is xp:
+            return backend
+    raise BackendError(f"no backend uses the array library {xp!r}.")

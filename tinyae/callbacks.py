@@ -1,0 +1,123 @@
+"""Callbacks: what ``fit`` calls at the joints of its loop.
+
+Write your own as a subclass of Callback. It can read ``self.trainer`` (``model``, ``optimizer``,
+``history``, ``epoch``) and end the training with ``self.trainer.stop("reason")``.
+"""
+
+import sys
+
+from .errors import RangeError, require_integer, require_number
+
+
+class Callback:
+    """Does nothing at every joint; override what is needed.
+
+    ``logs`` is a dict: after a batch ``loss``; after an epoch ``loss`` (mean over the epoch),
+    ``val_loss`` if there are validation data, ``lr`` and ``seconds``. Epochs count from 1.
+    """
+
+    trainer = None
+
+    def on_train_begin(self):
+        pass
+
+    def on_epoch_begin(self, epoch):
+        pass
+
+    def on_batch_end(self, batch, logs):
+        pass
+
+    def on_epoch_end(self, epoch, logs):
+        pass
+
+    def on_train_end(self):
+        """Also called after Ctrl-C, but not after an error."""
+
+
+def monitored(logs, monitor):
+    """The value to watch: the one named, or for None val_loss if there is one, else loss."""
+    name = monitor or ("val_loss" if "val_loss" in logs else "loss")
+    if name not in logs:
+        raise RangeError(f"callback: nothing called {name!r} to watch; there are {', '.join(logs)}.")
+    return name, logs[name]
+
+
+class EarlyStopping(Callback):
+    """Stop when the watched loss has not fallen for ``patience`` epochs in a row.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without an improvement by more than ``min_delta`` that are endured.
+    restore_best : bool
+        End, however training ends, with the weights of the best epoch.
+    monitor : str, optional
+        What to watch; by default ``val_loss`` if there are validation data, else ``loss``.
+
+    Prechelt, "Early stopping - but when?" (1998).
+    """
+
+    def __init__(self, patience, min_delta=0, restore_best=True, monitor=None):
+        self.patience = require_integer("EarlyStopping", "patience", patience, at_least=1)
+        self.min_delta = require_number("EarlyStopping", "min_delta", min_delta, at_least=0)
+        self.restore_best, self.monitor = restore_best, monitor
+
+    def on_train_begin(self):
+        self.best, self.best_epoch, self.best_weights = float("inf"), 0, None
+
+    def on_epoch_end(self, epoch, logs):
+        name, value = monitored(logs, self.monitor)
+        if value < self.best - self.min_delta:
+            self.best, self.best_epoch = value, epoch
+            if self.restore_best:
+                self.best_weights = self.trainer.model.snapshot()
+        elif epoch - self.best_epoch >= self.patience:
+            self.trainer.stop(f"{name} has not fallen for {epoch - self.best_epoch} epochs")
+
+    def on_train_end(self):
+        if self.best_weights is not None:
+            self.trainer.model.restore(self.best_weights)
+
+
+class StopAtLoss(Callback):
+    """Stop after the first epoch whose loss is at most ``threshold``."""
+
+    def __init__(self, threshold, monitor="loss"):
+        self.threshold = require_number("StopAtLoss", "threshold", threshold)
+        self.monitor = monitor
+
+    def on_epoch_end(self, epoch, logs):
+        name, value = monitored(logs, self.monitor)
+        if value <= self.threshold:
+            self.trainer.stop(f"{name} reached {value:.6g}")
+
+
+class Progress(Callback):
+    """A bar with the loss on a terminal or in a notebook; at most ten lines in a pipe or a log file."""
+
+    def on_train_begin(self):
+        self.bar = None
+        if sys.stderr.isatty() or "ipykernel" in sys.modules:
+            from tqdm.auto import tqdm
+
+            self.bar = tqdm(total=self.trainer.epochs * self.trainer.batches_per_epoch, unit="batch", mininterval=0.1)
+
+    def on_epoch_begin(self, epoch):
+        if self.bar is not None:
+            self.bar.set_description(f"epoch {epoch}/{self.trainer.epochs}", refresh=False)
+
+    def on_batch_end(self, batch, logs):
+        if self.bar is not None:
+            self.bar.update()
+
+    def on_epoch_end(self, epoch, logs):
+        shown = {name: f"{logs[name]:.5f}" for name in ("loss", "val_loss") if name in logs}
+        if self.bar is not None:
+            self.bar.set_postfix(shown, refresh=False)
+        elif epoch % max(1, -(-self.trainer.epochs // 10)) == 0 or epoch == self.trainer.epochs:
+            print(f"epoch {epoch}/{self.trainer.epochs}", *(f"{k} {v}" for k, v in shown.items()), sep="  ", file=sys.stderr)
+
+    def close(self):
+        """Leave the bar as it is; called however training ends."""
+        if getattr(self, "bar", None) is not None:
+            self.bar.close()

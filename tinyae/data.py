@@ -1,0 +1,107 @@
+"""From a data set to mini-batches: checked once, shuffled by a permutation, never copied whole."""
+
+import numpy as np
+
+from .backend import NUMPY, backend_of, get_backend
+from .errors import DtypeError, RangeError, ShapeError, require_integer
+from .random import Generator
+from .tensor import Tensor
+
+CHUNK = 1 << 24  # elements looked at together when a data set is checked
+
+
+def as_data(name, data):
+    """A data set as an array of examples (N, ...), checked for its kind but not for its values."""
+    array = data.data if isinstance(data, Tensor) else data if backend_of(data) is not None else np.asarray(data)
+    if array.dtype.kind not in "fiub":
+        raise DtypeError(f"{name}: the data are of type {array.dtype}; expected floats, integers or bools.")
+    if array.ndim == 0 or array.size == 0:
+        raise ShapeError(f"{name}: the data have shape {array.shape}; expected (N, ...) with at least one example.")
+    return array
+
+
+def check_values(name, array, unit_interval=False):
+    """Refuse NaN and infinity and, where asked, values outside [0, 1].
+
+    Works through the array in pieces, so a memory-mapped file is never read into memory whole.
+
+    Raises
+    ------
+    RangeError
+        Says how many values are wrong and where the first one is, or which range was found.
+    """
+    xp = backend_of(array).xp
+    rows = max(1, CHUNK // max(1, array[0].size))
+    low, high, wrong, first = np.inf, -np.inf, 0, None
+    for start in range(0, len(array), rows):
+        piece = array[start : start + rows]
+        if piece.dtype.kind == "f":
+            finite = xp.isfinite(piece)
+            if not finite.all():
+                wrong += int((~finite).sum())
+                if first is None:
+                    place = np.unravel_index(int((~finite).argmax()), piece.shape)
+                    first = (start + int(place[0]), *map(int, place[1:]))
+        if unit_interval and not wrong:
+            low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+    if wrong:
+        raise RangeError(
+            f"{name}: {wrong} of {array.size} values are NaN or infinite, the first at index {first}. "
+            "Remove these examples, or replace the values."
+        )
+    if unit_interval and (low < -1e-6 or high > 1 + 1e-6):
+        raise RangeError(
+            f"{name}: the data range from {low:.6g} to {high:.6g}, but a sigmoid output and binary cross-entropy can only "
+            "reach [0, 1]. Scale the data (divide pixels by 255), or use a model without a sigmoid at its end and loss='mse'."
+        )
+
+
+def order_of(n, seed, epoch, shuffle):
+    """The order of n examples in one epoch (counted from 0): the same for the same seed, on every backend."""
+    return Generator(seed).permutation(n, step=epoch) if shuffle else np.arange(n)
+
+
+def take(array, index, backend, dtype):
+    """The examples ``array[index]`` as a constant Tensor on ``backend``; labels keep their integer type."""
+    if backend_of(array) is not NUMPY:
+        index = backend_of(array).asarray(index)
+    piece = array[index]
+    if backend_of(array) is not backend:
+        piece = backend.asarray(backend_of(array).to_host(piece))
+    return Tensor(piece if dtype is None or piece.dtype == dtype else piece.astype(dtype))
+
+
+def batches(x, batch_size, y=None, *, seed=0, epoch=0, shuffle=True, backend=None, dtype=np.float32):
+    """Go through a data set once, in mini-batches.
+
+    The same batches in the same order as ``fit`` takes with the same seed. The last batch holds what
+    is left over. Only the examples of one batch are copied.
+
+    Parameters
+    ----------
+    x : array (N, ...)
+    batch_size : int
+        A size above N gives one batch.
+    y : array (N, ...), optional
+        Targets or labels.
+    seed, epoch : int
+        What the order is drawn from; epochs count from 0.
+    backend : str, optional
+        Where the batches go; by default where x is.
+
+    Yields
+    ------
+    Tensor (B, ...), or with y a pair of them; floats in ``dtype``, integer targets as they are.
+    """
+    x = as_data("batches", x)
+    batch_size = require_integer("batches", "batch_size", batch_size, at_least=1)
+    if y is not None:
+        y = as_data("batches", y)
+        if len(x) != len(y):
+            raise ShapeError(f"batches: {len(x)} examples, but {len(y)} targets; expected as many.")
+    place = backend_of(x) if backend is None else get_backend(backend)
+    order = order_of(len(x), seed, epoch, shuffle)
+    for start in range(0, len(x), batch_size):
+        index = order[start : start + batch_size]
+        batch = take(x, index, place, dtype)
+        yield batch if y is None else (batch, take(y, index, place, dtype if y.dtype.kind == "f" else None))

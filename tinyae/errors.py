@@ -1,0 +1,99 @@
+"""The errors tinyae raises, and the few checks that every public function shares.
+
+Each message names the operation, what was given, what was expected, and the cure. Every class is
+also the built-in exception a Python programmer would expect, so ``except ValueError`` works.
+"""
+
+
+class TinyaeError(Exception):
+    """The parent of every error that tinyae raises on purpose."""
+
+
+class ShapeError(TinyaeError, ValueError):
+    """Shapes or ranks that do not fit together."""
+
+
+class DtypeError(TinyaeError, TypeError):
+    """A kind of number, or a kind of object, that the operation does not take."""
+
+
+class RangeError(TinyaeError, ValueError):
+    """A value outside the range in which the operation means something."""
+
+
+class BackendError(TinyaeError, RuntimeError):
+    """An array library that is missing, has no device, or is mixed with another one."""
+
+
+class TapeError(TinyaeError, RuntimeError):
+    """A gradient that the tape cannot give, or would give wrongly."""
+
+
+class StateError(TinyaeError, ValueError):
+    """A state dict that does not fit the model or optimizer it is loaded into."""
+
+
+class ModelFileError(TinyaeError, ValueError):
+    """A model file that is damaged, of another version, or not ours."""
+
+
+class TrainingError(TinyaeError, RuntimeError):
+    """A training run that cannot go on, such as one whose loss became NaN."""
+
+
+class MissingLibraryError(TinyaeError, ImportError):
+    """An optional library that is not installed."""
+
+
+def unknown(kind, given, known):
+    """The error for a name that is not in a table; the known names stand nearest first."""
+    import difflib
+
+    names = sorted(known)
+    if isinstance(given, str):
+        close = difflib.get_close_matches(given.lower(), names, n=len(names), cutoff=0.0)
+        names = close + [name for name in names if name not in close]
+        given = repr(given)
+    else:
+        given = f"{given!r}, a {type(given).__name__}"
+    return RangeError(f"unknown {kind} {given}. Known, nearest first: {', '.join(names)}.")
+
+
+def require_number(owner, name, value, *, above=None, at_least=None, below=None, at_most=None):
+    """Check a hyperparameter and return it as a float; NaN and infinity are refused."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    limits = [
+        (above, "> {}", lambda bound: number > bound),
+        (at_least, ">= {}", lambda bound: number >= bound),
+        (below, "< {}", lambda bound: number < bound),
+        (at_most, "<= {}", lambda bound: number <= bound),
+    ]
+    limits = [(text.format(bound), holds(bound)) for bound, text, holds in limits if bound is not None]
+    finite = number - number == 0 and not isinstance(value, (bool, str))
+    if not finite or not all(holds for _, holds in limits):
+        wanted = " and ".join(text for text, _ in limits)
+        raise RangeError(f"{owner}: {name} is {value!r}; expected a finite number {wanted}".rstrip() + ".")
+    return number
+
+
+def require_integer(owner, name, value, *, at_least):
+    """Check a count (epochs, sizes, seeds) and return it as an int."""
+    import operator
+
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or number < at_least:
+        raise RangeError(f"{owner}: {name} is {value!r}; expected an integer >= {at_least}.")
+    return number
+
+
+def missing_library(needed_for, library, extra):
+    """The error for an optional library that is not installed."""
+    return MissingLibraryError(
+        f"{needed_for} needs {library}, which is not installed. Install it with: pip install 'tinyae[{extra}]'"
+    )

@@ -1,0 +1,308 @@
+r"""Losses: how far a prediction is from its target, in one number.
+
+Every loss is an operation like those in ``ops/``, followed by a *reduction* that is part of its
+name in print: ``"mean"`` (the default), ``"sum"``, or ``"none"`` for no reduction. What the mean is
+taken over, elements or rows, is the first thing each docstring says: it changes the size of every
+gradient, and with it the learning rate that works.
+
+With :math:`E_n` the n-th of N terms, the mean sends :math:`\bar L / N` back to each term, the sum
+:math:`\bar L`. The rules below write that gradient as :math:`\bar E`.
+"""
+
+import math
+
+from .errors import DtypeError, RangeError, ShapeError, unknown
+from .backend import NUMPY
+from .ops.activations import logistic
+from .ops.op import Op, op
+from .tensor import Tensor, apply, as_tensor
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def reduce(E, reduction):
+    """The terms of a loss as one number, or as they are."""
+    if reduction == "mean":
+        return E.mean()
+    return E.sum() if reduction == "sum" else E
+
+
+def spread(gL, E_shape, reduction):
+    """The gradient that reaches each term: gL / N after a mean, gL after a sum."""
+    return gL / math.prod(E_shape) if reduction == "mean" else gL
+
+
+# ---------------------------------------------------------------- regression
+
+
+@op(
+    "mse_loss",
+    r"L = \operatorname{reduce} E, \quad E = (P - T)^2",
+    {"P": r"2 (P - T) \odot \bar E", "T": r"-2 (P - T) \odot \bar E"},
+)
+class MSE(Op):
+    """Squared error of each element. P and T have one shape: a loss that broadcasts hides mistakes."""
+
+    @staticmethod
+    def forward(xp, save, P, T, reduction):
+        D = P - T
+        save(D, reduction)
+        return reduce(D * D, reduction)
+
+    @staticmethod
+    def backward(xp, saved, gL):
+        D, reduction = saved
+        gP = (2 * spread(gL, D.shape, reduction)) * D
+        return gP, -gP
+
+
+def mse_loss(prediction, target, reduction="mean") -> Tensor:
+    """Mean squared error, the mean over all elements.
+
+    Shapes: prediction and target alike, any shape. Bishop, *Pattern Recognition and Machine
+    Learning* (2006), eq. 1.2, up to the factor.
+    """
+    prediction, target = _pair("mse_loss", prediction, target, reduction)
+    return apply(MSE, prediction, target, reduction=reduction)
+
+
+# ---------------------------------------------------------------- binary cross-entropy
+
+
+@op(
+    "bce_with_logits_loss",
+    r"L = \operatorname{reduce} E, \quad E = \ln(1 + e^Z) - Z \odot T",
+    {"Z": r"(\sigma(Z) - T) \odot \bar E", "T": r"-Z \odot \bar E"},
+)
+class BCEWithLogits(Op):
+    r"""Binary cross-entropy of each element, from the logit Z, the value before the sigmoid.
+
+    With :math:`P = \sigma(Z)`, :math:`-T \ln P - (1 - T) \ln(1 - P) = \ln(1 + e^Z) - Z T`. The
+    logarithm of a probability is never taken, and the gradient is simply :math:`P - T`. Computed
+    as :math:`\max(Z, 0) - Z T + \ln(1 + e^{-|Z|})`, which cannot overflow.
+    """
+
+    @staticmethod
+    def forward(xp, save, Z, T, reduction):
+        save(Z, T, reduction)
+        return reduce(xp.maximum(Z, 0) - Z * T + xp.log1p(xp.exp(-xp.abs(Z))), reduction)
+
+    @staticmethod
+    def backward(xp, saved, gL):
+        Z, T, reduction = saved
+        gE = spread(gL, Z.shape, reduction)
+        return (logistic(xp, Z) - T) * gE, -Z * gE
+
+
+def bce_with_logits_loss(prediction, target, reduction="mean") -> Tensor:
+    """Binary cross-entropy from logits, the mean over all elements.
+
+    Shapes: logits and targets alike; targets in [0, 1]. For a target strictly between 0 and 1 the
+    smallest possible value is that target's own entropy, not 0. Bishop (2006), eq. 4.90.
+    """
+    prediction, target = _pair("bce_with_logits_loss", prediction, target, reduction)
+    _check_range("bce_with_logits_loss", "target", target)
+    return apply(BCEWithLogits, prediction, target, reduction=reduction)
+
+
+@op(
+    "binary_cross_entropy",
+    r"L = \operatorname{reduce} E, \quad E = -T \odot \ln P - (1 - T) \odot \ln(1 - P)",
+    {
+        "P": r"\left(\frac{1 - T}{1 - P} - \frac{T}{P}\right) \odot \bar E",
+        "T": r"(\ln(1 - P) - \ln P) \odot \bar E",
+    },
+)
+class BinaryCrossEntropy(Op):
+    """Binary cross-entropy of each element from probabilities P.
+
+    Each logarithm is clamped at -100; where it is, its derivative is 0.
+    """
+
+    @staticmethod
+    def forward(xp, save, P, T, reduction):
+        A, B = clamped_log(xp, P), clamped_log(xp, 1 - P)
+        save(P, T, A, B, reduction)
+        return reduce(-T * A - (1 - T) * B, reduction)
+
+    @staticmethod
+    def backward(xp, saved, gL):
+        P, T, A, B, reduction = saved
+        gE = spread(gL, P.shape, reduction)
+        dA = xp.where(A > -100, 1 / xp.where(P > 0, P, 1), 0)
+        dB = xp.where(B > -100, 1 / xp.where(P < 1, 1 - P, 1), 0)
+        return ((1 - T) * dB - T * dA) * gE, (B - A) * gE
+
+
+def clamped_log(xp, P):
+    """ln P, or -100 where it would be smaller: ln 0 would make the loss infinite."""
+    tiny = math.exp(-100)  # in float32 this is 0 up to a denormal, which is what the clamp is for
+    return xp.where(P > tiny, xp.log(xp.where(P > tiny, P, 1)), xp.where(P == P, -100, P))
+
+
+def binary_cross_entropy(prediction, target, reduction="mean") -> Tensor:
+    """Binary cross-entropy on probabilities, the mean over all elements: the form to read.
+
+    For training use ``bce_with_logits_loss``, which loses no digits near 0 and 1. Shapes:
+    probabilities and targets alike, both in [0, 1]. Bishop (2006), eq. 4.90.
+    """
+    prediction, target = _pair("binary_cross_entropy", prediction, target, reduction)
+    _check_range("binary_cross_entropy", "prediction", prediction)
+    _check_range("binary_cross_entropy", "target", target)
+    return apply(BinaryCrossEntropy, prediction, target, reduction=reduction)
+
+
+# ---------------------------------------------------------------- classification
+
+
+@op(
+    "cross_entropy",
+    r"L = \operatorname{reduce} E, \quad E_n = \ln \sum_k e^{Z_{nk}} - Z_{n t_n}",
+    {"Z": r"(\operatorname{softmax}(Z) - \operatorname{onehot}(t)) \odot \bar E"},
+    indices=(1,),
+)
+class CrossEntropy(Op):
+    """Cross-entropy of each row of logits Z (N, K) with its label t (N,): -ln softmax(Z)[t]."""
+
+    @staticmethod
+    def forward(xp, save, Z, t, reduction):
+        shifted = Z - Z.max(axis=1, keepdims=True)
+        log_P = shifted - xp.log(xp.exp(shifted).sum(axis=1, keepdims=True))
+        save(log_P, t, reduction)
+        return reduce(-log_P[xp.arange(len(t)), t], reduction)
+
+    @staticmethod
+    def backward(xp, saved, gL):
+        log_P, t, reduction = saved
+        gE = spread(gL, t.shape, reduction)
+        gZ = xp.exp(log_P)
+        gZ[xp.arange(len(t)), t] -= 1
+        return gZ * gE.reshape(-1, 1), None
+
+
+def cross_entropy(prediction, target, reduction="mean") -> Tensor:
+    """Cross-entropy of logits with integer labels, the mean over rows.
+
+    Shapes: logits (N, K), labels (N,) integers from 0 to K - 1. Bishop (2006), eq. 4.108.
+    """
+    logits, labels = as_tensor(prediction), as_tensor(target)
+    _check_reduction("cross_entropy", reduction)
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ShapeError(
+            f"cross_entropy: logits {logits.shape} and labels {labels.shape}; expected (N, K) and (N,), with one N."
+        )
+    if labels.dtype.kind not in "iu":
+        raise DtypeError(f"cross_entropy: the labels are {labels.dtype}; expected integers, such as an array of int64.")
+    if labels.backend is NUMPY and not (0 <= labels.data.min() and labels.data.max() < logits.shape[1]):
+        raise RangeError(
+            f"cross_entropy: labels from {labels.data.min()} to {labels.data.max()}, but the {logits.shape[1]} logits "
+            f"stand for labels 0 to {logits.shape[1] - 1}."
+        )
+    return apply(CrossEntropy, logits, labels, reduction=reduction)
+
+
+# ---------------------------------------------------------------- divergences
+
+
+@op(
+    "kl_divergence",
+    r"L = \operatorname{reduce} E, \quad E_n = \sum_k P_{nk} \ln \frac{P_{nk}}{Q_{nk}}",
+    {"P": r"\left(\ln \tfrac{P}{Q} + 1\right) \odot \bar E", "Q": r"-\tfrac{P}{Q} \odot \bar E"},
+)
+class KLDivergence(Op):
+    """Kullback-Leibler divergence of each row; 0 ln 0 is 0, with derivative taken as 0."""
+
+    @staticmethod
+    def forward(xp, save, P, Q, reduction):
+        ratio = xp.where(P > 0, P, Q) / Q
+        save(P, Q, ratio, reduction)
+        return reduce((P * xp.log(ratio)).sum(axis=1), reduction)
+
+    @staticmethod
+    def backward(xp, saved, gL):
+        P, Q, ratio, reduction = saved
+        gE = spread(gL, P.shape[:1], reduction).reshape(-1, 1)
+        return xp.where(P > 0, xp.log(ratio) + 1, 0) * gE, -(P / Q) * gE
+
+
+def kl_divergence(p, q, reduction="mean") -> Tensor:
+    r"""Kullback-Leibler divergence :math:`KL(p \| q)` of distributions in rows, the mean over rows.
+
+    Shapes: p and q (N, K), each row summing to 1. It is no similarity and no distance: it is 0 for
+    equal rows, grows as they differ, and :math:`KL(p \| q) \ne KL(q \| p)`. Infinite where q is 0
+    and p is not. Bishop (2006), eq. 1.113.
+    """
+    p, q = _pair("kl_divergence", p, q, reduction, names=("p", "q"))
+    _check_rank_2("kl_divergence", "p", p)
+    for name, rows in (("p", p), ("q", q)):
+        _check_range("kl_divergence", name, rows)
+        if rows.backend is NUMPY and abs(rows.data.sum(axis=1) - 1).max() > 1e-3:
+            sums = rows.data.sum(axis=1)
+            raise RangeError(f"kl_divergence: the rows of {name} sum to {sums.min():.4g} .. {sums.max():.4g}; expected 1. Use softmax.")
+    return apply(KLDivergence, p, q, reduction=reduction)
+
+
+@op(
+    "gaussian_kl",
+    r"L = \operatorname{reduce} E, \quad E_n = \tfrac12 \sum_j (e^{V_{nj}} + M_{nj}^2 - 1 - V_{nj})",
+    {"M": r"M \odot \bar E", "V": r"\tfrac12 (e^V - 1) \odot \bar E"},
+)
+class GaussianKL(Op):
+    """KL of N(M, e**V) against N(0, 1), summed over the code; V is the logarithm of the variance."""
+
+    @staticmethod
+    def forward(xp, save, M, V, reduction):
+        variance = xp.exp(V)
+        save(M, variance, reduction)
+        return reduce(0.5 * (variance + M * M - 1 - V).sum(axis=1), reduction)
+
+    @staticmethod
+    def backward(xp, saved, gL):
+        M, variance, reduction = saved
+        gE = spread(gL, M.shape[:1], reduction).reshape(-1, 1)
+        return M * gE, 0.5 * (variance - 1) * gE
+
+
+def gaussian_kl(mu, log_var, reduction="mean") -> Tensor:
+    r"""KL of :math:`N(\mu, \sigma^2)` against N(0, 1), summed over the code, the mean over rows.
+
+    Shapes: mu and log_var (N, J), with ``log_var`` :math:`= \ln \sigma^2`. In nats per row.
+    Kingma and Welling, "Auto-encoding variational Bayes" (2014), appendix B.
+    """
+    mu, log_var = _pair("gaussian_kl", mu, log_var, reduction, names=("mu", "log_var"))
+    _check_rank_2("gaussian_kl", "mu", mu)
+    return apply(GaussianKL, mu, log_var, reduction=reduction)
+
+
+# ---------------------------------------------------------------- checks
+
+
+def _pair(name, prediction, target, reduction, names=("prediction", "target")):
+    _check_reduction(name, reduction)
+    prediction = as_tensor(prediction)
+    target = as_tensor(target) if isinstance(target, Tensor) else Tensor(target, dtype=prediction.dtype)
+    if prediction.shape != target.shape:
+        raise ShapeError(
+            f"{name}: {names[0]} has shape {prediction.shape}, {names[1]} {target.shape}; they must be equal. "
+            "Losses do not broadcast: reshape one of them."
+        )
+    return prediction, target
+
+
+def _check_reduction(name, reduction):
+    if reduction not in REDUCTIONS:
+        raise unknown(f"reduction (in {name})", reduction, REDUCTIONS)
+
+
+def _check_rank_2(name, which, x):
+    if x.ndim != 2:
+        raise ShapeError(f"{name}: {which} has shape {x.shape}; expected rank 2, one row per example.")
+
+
+def _check_range(name, which, x):
+    # on a GPU the answer would have to be waited for, so there the check is left to `fit`
+    if x.backend is NUMPY and (x.data.min() < 0 or x.data.max() > 1):
+        raise RangeError(
+            f"{name}: the {which} ranges from {x.data.min():.6g} to {x.data.max():.6g}; expected values in [0, 1]. "
+            "Divide pixels by 255, or use mse_loss."
+        )

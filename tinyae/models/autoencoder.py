@@ -1,0 +1,85 @@
+"""The autoencoder: a model that learns to say its input again through a narrow code.
+
+.. math:: z = f(x), \\qquad \\hat x = g(z), \\qquad \\min_{f, g} \\; L(\\hat x, x)
+
+Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural networks" (2006);
+Goodfellow et al. (2016), chapter 14.
+"""
+
+import numpy as np
+
+from ..nn.module import Module, model_input
+from ..errors import DtypeError
+from ..tensor import Tensor
+from ..training import fit
+
+
+class Autoencoder(Module):
+    """An encoder f, x -> z, and a decoder g, z -> x.
+
+    Shapes: (N, ...) -> code (N, ...) -> (N, ...), the shape of the input.
+
+    Parameters
+    ----------
+    encoder, decoder : Module
+        Usually a Sequential each.
+    """
+
+    def __init__(self, encoder, decoder):
+        for name, part in (("encoder", encoder), ("decoder", decoder)):
+            if not isinstance(part, Module):
+                raise DtypeError(f"Autoencoder: the {name} is {part!r}, a {type(part).__name__}; expected a Module.")
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(self, x):
+        return self.decoder(self.encoder(x))
+
+    def before_sigmoid(self, x):
+        return self.decoder.before_sigmoid(self.encoder(x))
+
+    def ends_in_sigmoid(self):
+        return self.decoder.ends_in_sigmoid()
+
+    def encode(self, x):
+        """The code of x. An array gives an array, computed in evaluation mode and without a tape; a
+        Tensor gives a Tensor, computed like any layer, so that a loss on the code can be trained."""
+        return self._map(self.encoder, x, "encode")
+
+    def decode(self, z):
+        """The reconstruction from a code; arrays and Tensors as in ``encode``."""
+        return self._map(self.decoder, z, "decode")
+
+    def reconstruct(self, x):
+        """The reconstruction of x; arrays and Tensors as in ``encode``."""
+        return self._map(self, x, "reconstruct")
+
+    def _map(self, part, x, name, batch_size=1024):
+        if isinstance(x, Tensor):
+            return part(model_input(self, x, name))
+        x = np.asarray(x) if isinstance(x, (list, tuple)) else x
+        with self.evaluating():
+            pieces = [part(model_input(self, x[i : i + batch_size], name)).data for i in range(0, max(len(x), 1), batch_size)]
+        return pieces[0] if len(pieces) == 1 else self.backend.xp.concatenate(pieces)
+
+    def fit(
+        self,
+        x,
+        epochs,
+        batch_size=None,
+        optimizer="adam",
+        lr=None,
+        loss="mse",
+        validation_data=None,
+        shuffle=True,
+        seed=0,
+        callbacks=(),
+        regularizers=(),
+        progress=True,
+    ):
+        """Train to reconstruct x (N, ...). Arguments, result and errors as in ``tinyae.fit``, the target being x."""
+        return fit(
+            self, x, x, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed, callbacks, regularizers, progress
+        )
+
+    def config(self):
+        return {"encoder": self.encoder, "decoder": self.decoder}

@@ -1,0 +1,207 @@
+"""Layers: the parts that a model is put together from.
+
+Batches come first: a layer maps (N, ...) to (N, ...). Images are "channels last": (N, H, W, C).
+"""
+
+import math
+
+from .. import functional as F
+from ..context import generator
+from ..errors import DtypeError, ShapeError, require_integer, require_number
+from ..tensor import Tensor, as_ints
+from .init import initial_bias, initial_weight
+from .module import Module
+
+
+class Dense(Module):
+    """activation(x W + b): every output is connected to every input.
+
+    Shapes: (N, in_features) -> (N, out_features); ``weight`` is (in, out), ``bias`` (out,).
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    activation : str or None
+        A name in ``functional.ACTIVATIONS``.
+    init : str
+        A name in ``init.INITIALISERS``.
+    bias : bool
+        Add a bias.
+    """
+
+    def __init__(self, in_features, out_features, activation=None, init="he", bias=True):
+        self.in_features = require_integer("Dense", "in_features", in_features, at_least=1)
+        self.out_features = require_integer("Dense", "out_features", out_features, at_least=1)
+        self.activation, self.init = activation, init
+        F.activation(activation)  # an unknown name is refused here, not in the first forward pass
+        self.weight = Tensor(initial_weight(init, (in_features, out_features), in_features, out_features), True)
+        self.bias = Tensor(initial_bias(init, (out_features,), in_features), True) if bias else None
+
+    def forward(self, x):
+        return F.activation(self.activation)(self._affine(x))
+
+    def _affine(self, x):
+        if x.ndim != 2 or x.shape[1] != self.in_features:
+            cure = "Put a Flatten() before it." if math.prod(x.shape[1:]) == self.in_features and x.ndim > 2 else (
+                "Give it data of that width, or build it with another in_features."
+            )
+            raise ShapeError(f"Dense: the input has shape {x.shape}; expected (N, {self.in_features}). {cure}")
+        return F.matmul(x, self.weight) if self.bias is None else F.affine(x, self.weight, self.bias)
+
+    def before_sigmoid(self, x):
+        return self._affine(x) if self.activation == "sigmoid" else super().before_sigmoid(x)
+
+    def ends_in_sigmoid(self):
+        return self.activation == "sigmoid"
+
+    def config(self):
+        return {"in_features": self.in_features, "out_features": self.out_features, "activation": self.activation,
+                "init": self.init, "bias": self.bias is not None}  # fmt: skip
+
+
+class Activation(Module):
+    """An activation as a layer of its own. Shapes: any, kept."""
+
+    def __init__(self, name):
+        F.activation(name)
+        self.name = name
+
+    def forward(self, x):
+        return F.activation(self.name)(x)
+
+    def before_sigmoid(self, x):
+        return x if self.name == "sigmoid" else super().before_sigmoid(x)
+
+    def ends_in_sigmoid(self):
+        return self.name == "sigmoid"
+
+    def config(self):
+        return {"name": self.name}
+
+
+class Flatten(Module):
+    """Each example as one row. Shapes: (N, ...) -> (N, D)."""
+
+    def forward(self, x):
+        return x.reshape(x.shape[0], -1)
+
+    def config(self):
+        return {}
+
+
+class Reshape(Module):
+    """Each example in another shape. Shapes: (N, ...) -> (N, *shape).
+
+    ``Reshape(8, 8, 1)`` and ``Reshape((8, 8, 1))`` are the same.
+    """
+
+    def __init__(self, *shape):
+        self.shape = as_ints("Reshape", shape)
+
+    def forward(self, x):
+        return x.reshape(x.shape[0], *self.shape)
+
+    def config(self):
+        return {"shape": self.shape}
+
+    @classmethod
+    def from_config(cls, shape):
+        return cls(*shape)
+
+
+class Dropout(Module):
+    """In training, set a share ``rate`` of the elements to 0 and scale the rest by 1 / (1 - rate).
+
+    The scaling keeps the expected value, so in evaluation the layer does nothing. Shapes: any.
+    Srivastava et al. (2014), section 10, in the "inverted" form.
+    """
+
+    def __init__(self, rate):
+        self.rate = require_number("Dropout", "rate", rate, at_least=0, below=1)
+
+    def forward(self, x):
+        if not self.training or self.rate == 0:
+            return x
+        chance = generator.get().uniform(x.shape, "dropout", xp=x.backend.xp)
+        mask = (chance >= self.rate).astype(x.dtype)
+        return x * Tensor(mask / (1 - self.rate))
+
+    def config(self):
+        return {"rate": self.rate}
+
+
+class GaussianNoise(Module):
+    """In training, add normal noise with standard deviation ``std``; in evaluation nothing. Shapes: any."""
+
+    def __init__(self, std):
+        self.std = require_number("GaussianNoise", "std", std, at_least=0)
+
+    def forward(self, x):
+        if not self.training or self.std == 0:
+            return x
+        noise = generator.get().normal(x.shape, "noise", xp=x.backend.xp)
+        return x + Tensor(noise.astype(x.dtype) * self.std)
+
+    def config(self):
+        return {"std": self.std}
+
+
+class Sequential(Module):
+    """Layers applied one after the other. Parts are named by their place: ``0``, ``1``, ..."""
+
+    def __init__(self, *layers):
+        if len(layers) == 1 and isinstance(layers[0], (list, tuple)):
+            layers = layers[0]
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Module):
+                raise DtypeError(f"Sequential: argument {i} is {layer!r}, a {type(layer).__name__}; expected layers (Modules).")
+        self.layers = list(layers)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def _before_reshaping(self):
+        """How many layers there are before the reshaping ones at the end, which commute with a sigmoid."""
+        n = len(self.layers)
+        while n and isinstance(self.layers[n - 1], (Flatten, Reshape)):
+            n -= 1
+        return n
+
+    def before_sigmoid(self, x):
+        n = self._before_reshaping()
+        if n == 0:
+            return super().before_sigmoid(x)
+        for layer in self.layers[: n - 1]:
+            x = layer(x)
+        x = self.layers[n - 1].before_sigmoid(x)
+        for layer in self.layers[n:]:
+            x = layer(x)
+        return x
+
+    def ends_in_sigmoid(self):
+        n = self._before_reshaping()
+        return n > 0 and self.layers[n - 1].ends_in_sigmoid()
+
+    def parts(self):
+        return [(str(i), layer) for i, layer in enumerate(self.layers)]
+
+    def config(self):
+        return {"layers": self.layers}
+
+    @classmethod
+    def from_config(cls, layers):
+        return cls(*layers)
+
+    def __getitem__(self, i):
+        return self.layers[i]
+
+    def __len__(self):
+        return len(self.layers)
+
+    def __iter__(self):
+        return iter(self.layers)
+
+    def __repr__(self):
+        return f"Sequential({', '.join(map(repr, self.layers))})"

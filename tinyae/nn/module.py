@@ -1,0 +1,259 @@
+"""Module: a function with parameters.
+
+A module's parameters are simply its attributes: a Tensor that asks for gradients is a parameter, a
+Tensor that does not is a buffer (saved, but not trained), a Module is a part with a name of its own.
+"""
+
+from contextlib import contextmanager
+
+import numpy as np
+
+from ..backend import get_backend
+from ..context import layer_calls, no_grad, watch_layers
+from ..errors import BackendError, ShapeError, StateError
+from ..tensor import Tensor, as_tensor, float_type
+
+
+class Module:
+    """The parent of layers and models.
+
+    A subclass sets its tensors and parts in ``__init__`` and computes in ``forward(x)``. To be
+    saved with its architecture it also gives ``config()``, the arguments of its ``__init__``.
+    """
+
+    training = True
+
+    def forward(self, x):
+        raise NotImplementedError(f"{type(self).__name__} defines no forward(x).")
+
+    def __call__(self, x):
+        """Apply the module to a Tensor, or to an array, which is taken as a constant."""
+        x = as_tensor(x)
+        y = self.forward(x)
+        calls = layer_calls.get()
+        if calls is not None:
+            calls.append((self, x.shape, y.shape))
+        return y
+
+    def before_sigmoid(self, x):
+        """The output before the final sigmoid: the logits that cross-entropy is computed from."""
+        raise ShapeError(
+            f"loss 'bce' needs a model that ends in a sigmoid, and {type(self).__name__} is its last layer "
+            f"({self!r}). End the model with activation='sigmoid', or use another loss."
+        )
+
+    def ends_in_sigmoid(self):
+        """Does the model promise outputs in [0, 1]?"""
+        return False
+
+    # ------------------------------------------------------------ parts and parameters
+
+    def parts(self):
+        """(name, module) of the direct parts, in the order they were set."""
+        return [(name, value) for name, value in vars(self).items() if isinstance(value, Module)]
+
+    def modules(self):
+        """This module and all parts of parts, once each."""
+        found = [self]
+        for _, part in self.parts():
+            found += [module for module in part.modules() if not any(module is f for f in found)]
+        return found
+
+    def named_tensors(self, prefix=""):
+        """(name, Tensor) of all parameters and buffers, shared ones once, in a fixed order."""
+        found = [(prefix + name, value) for name, value in vars(self).items() if isinstance(value, Tensor)]
+        for name, part in self.parts():
+            found += part.named_tensors(f"{prefix}{name}.")
+        first = {}
+        for name, tensor in found:
+            first.setdefault(id(tensor), (name, tensor))
+        return list(first.values())
+
+    def named_parameters(self):
+        """(name, Tensor) of everything that is trained; names like ``encoder.0.weight``."""
+        return [(name, tensor) for name, tensor in self.named_tensors() if tensor.requires_grad]
+
+    def parameters(self):
+        """The tensors that are trained, in a fixed order."""
+        return [tensor for _, tensor in self.named_parameters()]
+
+    def parameter_count(self):
+        """How many numbers are trained."""
+        return sum(tensor.size for tensor in self.parameters())
+
+    @property
+    def backend(self):
+        """The backend of the parameters (NumPy for a module without any)."""
+        tensors = self.named_tensors()
+        return tensors[0][1].backend if tensors else get_backend("numpy")
+
+    @property
+    def dtype(self):
+        """The float type of the parameters (float32 for a module without any)."""
+        tensors = self.named_tensors()
+        return tensors[0][1].dtype if tensors else np.dtype(np.float32)
+
+    # ------------------------------------------------------------ modes and places
+
+    def train(self, mode=True):
+        """Training mode: dropout drops, noise is added."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self):
+        """Evaluation mode: the module is a plain function of its input."""
+        return self.train(False)
+
+    @contextmanager
+    def evaluating(self):
+        """Evaluation mode and no tape inside the block; afterwards every part has its mode back."""
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            with no_grad():
+                yield self
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+    def to(self, backend):
+        """Move all parameters to ``"numpy"`` or ``"cupy"``, in place; the Tensor objects stay the same."""
+        backend = get_backend(backend)
+        for _, tensor in self.named_tensors():
+            if tensor.backend is not backend:
+                tensor.data = backend.asarray(tensor.backend.to_host(tensor.data))
+                if tensor.grad is not None:
+                    tensor.grad = backend.asarray(tensor.backend.to_host(tensor.grad))
+                tensor.backend = backend
+                tensor.mark_changed()
+        return self
+
+    def astype(self, dtype):
+        """Convert all parameters to float32 or float64, in place; gradients are dropped."""
+        dtype = float_type(dtype)
+        for _, tensor in self.named_tensors():
+            tensor.data, tensor.grad = tensor.data.astype(dtype), None
+            tensor.mark_changed()
+        return self
+
+    def zero_grad(self):
+        """Set every ``.grad`` to None."""
+        for tensor in self.parameters():
+            tensor.grad = None
+
+    # ------------------------------------------------------------ state
+
+    def state_dict(self):
+        """{name: NumPy array}, copies of all parameters and buffers."""
+        return {name: np.array(tensor.backend.to_host(tensor.data)) for name, tensor in self.named_tensors()}
+
+    def load_state_dict(self, state, strict=True):
+        """Copy values in, after everything has been checked: on an error nothing has changed.
+
+        Parameters
+        ----------
+        state : dict
+            {name: array}, as ``state_dict()`` returns it.
+        strict : bool
+            Refuse missing and extra names; otherwise they are left alone.
+
+        Raises
+        ------
+        StateError
+            Lists every missing, extra and misshapen entry.
+        """
+        own = dict(self.named_tensors())
+        state = {name: value.numpy() if isinstance(value, Tensor) else np.asarray(value) for name, value in state.items()}
+        complaints = []
+        if strict:
+            complaints += [f"missing: {name} {own[name].shape}" for name in own if name not in state]
+            complaints += [f"extra: {name} {state[name].shape}" for name in state if name not in own]
+        for name in own:
+            if name in state and state[name].shape != own[name].shape:
+                complaints.append(f"misshapen: {name} is {state[name].shape}, expected {own[name].shape}")
+            elif name in state and state[name].dtype.kind not in "fiub":
+                complaints.append(f"not numbers: {name} is of type {state[name].dtype}")
+        if complaints:
+            raise StateError(
+                f"load_state_dict: the state does not fit {type(self).__name__}:\n  " + "\n  ".join(complaints)
+                + "\nLoad it into the model it was made by, or use strict=False to leave out what is missing or extra."
+            )  # fmt: skip
+        for name, tensor in own.items():
+            if name in state:
+                tensor.data[...] = tensor.backend.asarray(state[name].astype(tensor.dtype))
+                tensor.mark_changed()
+
+    def config(self):
+        """The arguments that rebuild this module, as JSON-able values."""
+        raise StateError(
+            f"save: {type(self).__name__} has no config(), so a file could not say how to rebuild it. Define config() to "
+            "return the arguments of its __init__, or save model.state_dict() yourself."
+        )
+
+    @classmethod
+    def from_config(cls, **config):
+        """A new module from what ``config()`` returned."""
+        return cls(**config)
+
+    def snapshot(self):
+        """Copies of all values, where they are, for ``restore``."""
+        return [tensor.data.copy() for _, tensor in self.named_tensors()]
+
+    def restore(self, snapshot):
+        """Go back to the values of a ``snapshot()``."""
+        for (_, tensor), data in zip(self.named_tensors(), snapshot):
+            tensor.data[...] = data
+            tensor.mark_changed()
+
+    # ------------------------------------------------------------ looking at it
+
+    def summary(self, input_shape):
+        """A table of the layers with their output shapes and parameters, as text.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one example, without the batch axis: ``(784,)`` or ``(28, 28, 1)``.
+        """
+        example = Tensor(np.zeros((1, *input_shape), self.dtype)).to(self.backend)
+        with self.evaluating(), watch_layers() as calls:
+            self(example)
+        names = {id(module): name for name, module in self._named_parts()}
+        rows = [("layer", "output shape", "parameters")]
+        for module, _, shape in calls:
+            if not module.parts():
+                rows.append((f"{names.get(id(module), '')} {module!r}".strip(), str(shape[1:]), f"{module.parameter_count():,}"))
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        lines = ["  ".join((row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2].rjust(widths[2]))) for row in rows]
+        lines.insert(1, "-" * len(lines[0]))
+        frozen = sum(tensor.size for _, tensor in self.named_tensors()) - self.parameter_count()
+        total = f"{self.parameter_count():,} parameters" + (f", {frozen:,} numbers not trained" if frozen else "")
+        return "\n".join([*lines, lines[1], total])
+
+    def _named_parts(self, prefix=""):
+        found = []
+        for name, part in self.parts():
+            found += [(prefix + name, part), *part._named_parts(f"{prefix}{name}.")]
+        return found
+
+    def __repr__(self):
+        try:
+            arguments = self.config()
+        except StateError:
+            arguments = {}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
+
+
+def model_input(model, x, name):
+    """A Tensor as it is; an array as a constant Tensor of the model's float type.
+
+    Either must be on the model's backend: outside of ``fit`` nothing is moved in silence.
+    """
+    tensor = as_tensor(x)
+    if tensor.backend is not model.backend:
+        raise BackendError(
+            f"{name}: the data are on the backend '{tensor.backend.name}', the model on '{model.backend.name}'. "
+            f"Bring them together: model.to('{tensor.backend.name}'), or Tensor(data).to('{model.backend.name}')."
+        )
+    return tensor if tensor is x or tensor.dtype == model.dtype else Tensor(tensor.data.astype(model.dtype))

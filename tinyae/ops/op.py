@@ -1,0 +1,65 @@
+"""What an operation is: a formula, a forward and a backward, side by side.
+
+How to read one::
+
+    @op("affine", formula=r"Y = X W + b", vjp={"X": r"\\bar Y W^\\top", ...})
+    class Affine(Op):
+        def forward(xp, save, X, W, b):     # arrays in, array out
+            save(X, W)                      # what the backward pass will need
+            return X @ W + b
+        def backward(xp, saved, gY):        # gY is dL/dY, the gradient that reaches Y
+            X, W = saved
+            return gY @ W.T, X.T @ gY, gY.sum(axis=0)
+
+Y is whatever the operation returns; gX is always dL/dX. The backward pass never forms the Jacobian
+dY/dX: it multiplies by it from the left, which is why each rule is called a vector-Jacobian
+product (vjp). ``\\bar Y`` in a formula is gY in the code.
+
+An operation knows only arrays. Recording, broadcasting, accumulating and checking happen once, for
+all operations, in ``tensor.py``.
+"""
+
+
+class Op:
+    """The parent of all operations; its attributes tell the engine what the operation allows.
+
+    An operation must save its inputs and its output as they are, or arrays of its own making: the
+    tape recognises them and notices when one is changed before the backward pass. It must return
+    fresh gradients, or gY itself, or a view of gY.
+    """
+
+    name = "op"
+    formula = ""
+    vjp: dict = {}
+    broadcasts = False  # inputs follow NumPy's broadcasting; the engine sums the gradient back
+    integers = False  # integers pass as they are; elsewhere they become the float type in use
+    numbers = False  # a Python number is passed as it is: no array is made for it
+    indices = ()  # positions of inputs that are integer indices or masks, never differentiated
+    view = False  # the output may share memory with the first input
+    in_place = False  # the output is the first input, overwritten
+
+    @staticmethod
+    def forward(xp, save, *arrays, **attributes):
+        raise NotImplementedError
+
+    @staticmethod
+    def backward(xp, saved, gY):
+        raise NotImplementedError
+
+
+OPERATIONS = {}  # name -> class, in the order of definition
+
+
+def op(name, formula, vjp, **flags):
+    """Class decorator: give an operation its name, its formulas (LaTeX) and its flags."""
+
+    def define(cls):
+        cls.name, cls.formula, cls.vjp = name, formula, vjp
+        for flag, value in flags.items():
+            if not hasattr(Op, flag):
+                raise AttributeError(f"op {name}: there is no flag {flag!r}")
+            setattr(cls, flag, value)
+        OPERATIONS[name] = cls
+        return cls
+
+    return define

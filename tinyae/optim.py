@@ -1,0 +1,229 @@
+r"""Optimizers: how a parameter follows its gradient.
+
+Each is the algorithm of its paper, one line of code per line of the algorithm, applied to one
+parameter at a time: ``update(xp, theta, g, state...)`` works on plain arrays, in place. In the code
+``theta`` is :math:`\theta`, ``g`` the gradient :math:`\nabla_\theta L`, ``lr`` the learning rate
+:math:`\eta`.
+
+State is kept in the order of the parameters and lives on their backend.
+"""
+
+import numpy as np
+
+from .backend import backend_of
+from .errors import DtypeError, RangeError, StateError, require_integer, require_number, unknown
+from .tensor import Tensor
+
+
+class Optimizer:
+    """The parent of all optimizers: parameters, state, and the step over all of them.
+
+    Parameters
+    ----------
+    params : list of Tensors that ask for gradients
+        Usually ``model.parameters()``.
+    lr : float
+        Learning rate, > 0. Can be changed between steps: ``optimizer.lr = ...``.
+    """
+
+    state_names: tuple = ()  # arrays kept per parameter, all zero at first
+    full_batch = False  # must see all examples in every step
+
+    def __init__(self, params, lr):
+        name = type(self).__name__
+        params = [params] if isinstance(params, Tensor) else list(params)
+        if not params:
+            raise RangeError(f"{name}: there are no parameters. Give model.parameters() of a model that has some.")
+        for i, tensor in enumerate(params):
+            if not isinstance(tensor, Tensor) or not tensor.requires_grad:
+                raise DtypeError(f"{name}: parameter {i} is {tensor!r}; expected a Tensor with requires_grad=True.")
+        self.params = params
+        self.lr = require_number(name, "lr", lr, above=0)
+        self.t = 0  # steps made
+        self.state = [{s: p.backend.xp.zeros_like(p.data) for s in self.state_names} for p in params]
+
+    def update(self, xp, theta, g, **state):
+        """One step of one parameter, in place."""
+        raise NotImplementedError
+
+    def step(self):
+        """Update every parameter that has a gradient."""
+        self.t += 1
+        for tensor, state in zip(self.params, self.state):
+            if tensor.grad is not None:
+                for name, array in state.items():
+                    if array.dtype != tensor.dtype or backend_of(array) is not tensor.backend:  # the model was moved
+                        state[name] = tensor.backend.asarray(backend_of(array).to_host(array).astype(tensor.dtype))
+                self.update(tensor.backend.xp, tensor.data, tensor.grad, **state)
+                tensor.mark_changed()
+
+    def zero_grad(self):
+        """Set every ``.grad`` to None."""
+        for tensor in self.params:
+            tensor.grad = None
+
+    def settings(self):
+        """The hyperparameters by name."""
+        return {"lr": self.lr}
+
+    def state_dict(self):
+        """Everything needed to go on: the algorithm, its settings, the step count, NumPy copies of the state."""
+        arrays = [{name: np.array(backend_of(a).to_host(a)) for name, a in state.items()} for state in self.state]
+        return {"algorithm": type(self).__name__, "settings": self.settings(), "t": self.t, "state": arrays}
+
+    def load_state_dict(self, saved):
+        """Go on from a ``state_dict()``; on an error nothing has changed.
+
+        Raises
+        ------
+        StateError
+            The state is another algorithm's, or its arrays do not fit the parameters: all are listed.
+        """
+        name = type(self).__name__
+        missing = [key for key in ("algorithm", "settings", "t", "state") if key not in saved]
+        if missing:
+            raise StateError(f"{name}: the saved state lacks {', '.join(missing)}; expected what state_dict() returns.")
+        if saved["algorithm"] != name:
+            raise StateError(f"{name}: the saved state belongs to {saved['algorithm']}; load it into that optimizer.")
+        complaints = []
+        if len(saved["state"]) != len(self.params):
+            complaints.append(f"{len(saved['state'])} parameters, expected {len(self.params)}")
+        for i, (tensor, arrays) in enumerate(zip(self.params, saved["state"])):
+            if sorted(arrays) != sorted(self.state_names):
+                complaints.append(f"parameter {i} has {sorted(arrays)}, expected {sorted(self.state_names)}")
+            for key, array in arrays.items():
+                if np.shape(array) != tensor.shape:
+                    complaints.append(f"{key} of parameter {i} is {np.shape(array)}, expected {tensor.shape}")
+        if sorted(saved["settings"]) != sorted(self.settings()):
+            complaints.append(f"settings {sorted(saved['settings'])}, expected {sorted(self.settings())}")
+        if complaints:
+            raise StateError(f"{name}: the saved state does not fit:\n  " + "\n  ".join(complaints))
+        t = require_integer(name, "t", saved["t"], at_least=0)
+        self.__dict__.update(self._checked(**saved["settings"]))
+        self.t = t
+        for tensor, state, arrays in zip(self.params, self.state, saved["state"]):
+            for key, array in arrays.items():
+                state[key] = tensor.backend.asarray(np.array(array, dtype=tensor.dtype))
+
+    def _checked(self, **settings):
+        """Settings that went through the same checks as in ``__init__``."""
+        return {name: value for name, value in vars(type(self)(self.params, **settings)).items() if name in settings}
+
+    def __repr__(self):
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings().items())})"
+
+
+class GradientDescent(Optimizer):
+    r"""Gradient descent on the whole data set: :math:`\theta \leftarrow \theta - \eta \nabla L`.
+
+    The gradient is exact, so ``fit`` takes all examples as one batch and refuses a batch size.
+    Cauchy (1847); Goodfellow et al. (2016), eq. 4.5.
+    """
+
+    full_batch = True
+
+    def update(self, xp, theta, g):
+        theta -= self.lr * g
+
+
+class SGD(Optimizer):
+    r"""Stochastic gradient descent: the same step with the gradient of a mini-batch.
+
+    With ``weight_decay`` :math:`\lambda`, L2 regularisation: :math:`g \leftarrow g + \lambda \theta`,
+    the gradient of :math:`\tfrac{\lambda}{2} \|\theta\|^2`. Robbins and Monro (1951); Goodfellow et
+    al. (2016), algorithm 8.1.
+    """
+
+    def __init__(self, params, lr, weight_decay=0):
+        super().__init__(params, lr)
+        self.weight_decay = require_number("SGD", "weight_decay", weight_decay, at_least=0)
+
+    def update(self, xp, theta, g):
+        if self.weight_decay:
+            g = g + self.weight_decay * theta
+        theta -= self.lr * g
+
+    def settings(self):
+        return {"lr": self.lr, "weight_decay": self.weight_decay}
+
+
+class Momentum(Optimizer):
+    r"""SGD with momentum: a running sum of gradients that rolls through small valleys.
+
+    .. math:: v \leftarrow \mu v + g, \qquad \theta \leftarrow \theta - \eta v
+
+    Convention: :math:`\eta` stands outside v, as in PyTorch. Sutskever et al. (2013), eqs. 1-2, put
+    it inside, :math:`v \leftarrow \mu v - \eta g`; for a constant :math:`\eta` both are the same. With
+    ``nesterov`` the step is :math:`\eta (g + \mu v)`: the gradient looked up one step ahead
+    (Sutskever et al., eqs. 3-4, in the form of Bengio et al. (2013), eq. 7). Weight decay is L2, as in SGD.
+    """
+
+    state_names = ("v",)
+
+    def __init__(self, params, lr, momentum=0.9, nesterov=False, weight_decay=0):
+        super().__init__(params, lr)
+        self.momentum = require_number("Momentum", "momentum", momentum, at_least=0, below=1)
+        self.nesterov = bool(nesterov)
+        self.weight_decay = require_number("Momentum", "weight_decay", weight_decay, at_least=0)
+
+    def update(self, xp, theta, g, v):
+        if self.weight_decay:
+            g = g + self.weight_decay * theta
+        v[...] = self.momentum * v + g
+        theta -= self.lr * (g + self.momentum * v if self.nesterov else v)
+
+    def settings(self):
+        return {"lr": self.lr, "momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
+
+
+class Adam(Optimizer):
+    r"""Adam: each weight has a step size of its own, from running means of g and g squared.
+
+    Kingma and Ba, "Adam: a method for stochastic optimization" (2015), algorithm 1, with
+    :math:`\epsilon` outside the root as there (not the :math:`\hat\epsilon` form of section 2):
+
+    .. math::
+        m &\leftarrow \beta_1 m + (1 - \beta_1) g \\
+        v &\leftarrow \beta_2 v + (1 - \beta_2) g^2 \\
+        \hat m &= m / (1 - \beta_1^t), \quad \hat v = v / (1 - \beta_2^t) \\
+        \theta &\leftarrow \theta - \eta \, \hat m / (\sqrt{\hat v} + \epsilon)
+
+    m and v start at 0 and are too small at first; dividing by :math:`1 - \beta^t` makes up for it.
+    ``weight_decay`` :math:`\lambda` is decoupled: first :math:`\theta \leftarrow \theta - \eta \lambda
+    \theta`, untouched by the division. That is AdamW, Loshchilov and Hutter (2019), algorithm 2, and
+    equals PyTorch's ``AdamW``, not the L2 term of SGD and Momentum.
+    """
+
+    state_names = ("m", "v")
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0):
+        super().__init__(params, lr)
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise RangeError(f"Adam: betas is {betas!r}; expected two numbers, such as (0.9, 0.999).")
+        self.betas = tuple(require_number("Adam", f"betas[{i}]", beta, at_least=0, below=1) for i, beta in enumerate(betas))
+        self.eps = require_number("Adam", "eps", eps, above=0)
+        self.weight_decay = require_number("Adam", "weight_decay", weight_decay, at_least=0)
+
+    def update(self, xp, theta, g, m, v):
+        beta1, beta2 = self.betas
+        if self.weight_decay:
+            theta -= self.lr * self.weight_decay * theta
+        m[...] = beta1 * m + (1 - beta1) * g
+        v[...] = beta2 * v + (1 - beta2) * g * g
+        m_hat = m / (1 - beta1**self.t)
+        v_hat = v / (1 - beta2**self.t)
+        theta -= self.lr * m_hat / (xp.sqrt(v_hat) + self.eps)
+
+    def settings(self):
+        return {"lr": self.lr, "betas": self.betas, "eps": self.eps, "weight_decay": self.weight_decay}
+
+
+OPTIMIZERS = {"gd": GradientDescent, "sgd": SGD, "momentum": Momentum, "adam": Adam}
+DEFAULT_LR = {"gd": 0.1, "sgd": 0.1, "momentum": 0.1, "adam": 1e-3}
+
+
+def make_optimizer(name, params, lr=None):
+    """The optimizer called ``name`` (``gd``, ``sgd``, ``momentum``, ``adam``), with its default learning rate for None."""
+    if name not in OPTIMIZERS:
+        raise unknown("optimizer", name, OPTIMIZERS)
+    return OPTIMIZERS[name](params, lr=DEFAULT_LR[name] if lr is None else lr)

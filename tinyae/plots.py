@@ -1,0 +1,60 @@
+"""Pictures of a training run, drawn with Matplotlib, which is imported only here."""
+
+import io
+
+import numpy as np
+
+from .errors import missing_library
+from .files import write_whole
+
+
+def new_figure(width, height):
+    """A Matplotlib figure that needs no screen and touches no global state."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise missing_library("drawing", "matplotlib", "all") from error
+    return Figure(figsize=(width, height), dpi=150, layout="constrained")
+
+
+def save_figure(figure, path):
+    """Write a figure as PNG, whole or not at all."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    write_whole(path, buffer.getvalue())
+
+
+def draw_reconstructions(originals, reconstructions, path, note=""):
+    """Originals over their reconstructions, in one grey scale from 0 (black) to 1 (white).
+
+    Shapes: two arrays (N, H, W, 1), as many as fit side by side, about ten.
+    """
+    figure = new_figure(1.0 * len(originals) + 1.6, 2.7)
+    axes = figure.subplots(2, len(originals), squeeze=False)
+    for row, (label, images) in enumerate([("original", originals), ("reconstruction", reconstructions)]):
+        for axis, image in zip(axes[row], images):
+            axis.imshow(np.asarray(image)[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+        axes[row, 0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
+    figure.suptitle(note, fontsize=11)
+    save_figure(figure, path)
+
+
+def draw_loss(history, path, loss_name, baselines=()):
+    """Training and held-out loss by epoch; baselines [(label, value), ...] as dashed lines."""
+    figure = new_figure(7, 4.2)
+    axis = figure.subplots()
+    epochs = [record["epoch"] for record in history.records]
+    for name, label, colour in (("loss", "training", "C0"), ("val_loss", "held out", "C1")):
+        if name in history:
+            axis.plot(epochs, history[name], label=f"{label}: {history[name][-1]:.4f} at the end", color=colour, marker="." if len(epochs) < 3 else None)
+    for (label, value), colour in zip(baselines, ("C2", "C3")):
+        axis.axhline(value, linestyle="--", linewidth=1, color=colour, label=f"{label}: {value:.4f}")
+    axis.set(xlabel="epoch", ylabel=loss_name, yscale="log")
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.yaxis.set_minor_formatter("{x:g}")
+    axis.tick_params(axis="y", which="minor", labelsize=8)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.grid(alpha=0.3, which="both")
+    axis.legend()
+    save_figure(figure, path)

@@ -1,0 +1,36 @@
+r"""Penalties on the weights, added to the loss in training.
+
+Biases are left alone: they shift, they do not amplify. Goodfellow et al. (2016), section 7.1.
+"""
+
+from .errors import require_number
+from .nn.module import Module
+from .tensor import Tensor
+
+
+class Regularizer:
+    """The parent of both: a strength, and a penalty per weight."""
+
+    def __init__(self, strength):
+        self.strength = require_number(type(self).__name__, "strength", strength, at_least=0)
+
+    def penalty(self, weight) -> Tensor:
+        raise NotImplementedError
+
+    def __call__(self, model: Module) -> Tensor:
+        """The penalty of all weights (parameters of rank 2 or more), as a scalar to add to the loss."""
+        return sum((self.penalty(w) for w in model.parameters() if w.ndim > 1), Tensor(0.0, dtype=model.dtype).to(model.backend))
+
+
+class L1(Regularizer):
+    r""":math:`\lambda \sum |w|`: pulls every weight with the same force, so some become exactly 0."""
+
+    def penalty(self, weight):
+        return self.strength * weight.abs().sum()
+
+
+class L2(Regularizer):
+    r""":math:`\lambda \sum w^2`: pulls large weights most. Its gradient is :math:`2 \lambda w`."""
+
+    def penalty(self, weight):
+        return self.strength * (weight**2).sum()

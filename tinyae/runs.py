@@ -1,0 +1,157 @@
+"""One training run from a recipe: data in, a folder with the model and its report out."""
+
+import json
+import platform
+import time
+from importlib.metadata import version
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from . import datasets
+from .backend import get_backend
+from .context import manual_seed
+from .errors import RangeError
+from .files import write_whole
+from .metrics import mean_baseline, mse, pca_baseline
+from .optim import OPTIMIZERS, make_optimizer
+from .plots import draw_loss, draw_reconstructions, new_figure
+from .recipes import get_recipe
+from .saving import save
+
+DATA = {"digits": datasets.load_digits}
+FILES = ("model.safetensors", "history.jsonl", "settings.json", "reconstructions.png", "loss.png")
+
+
+def make_folder(recipe, out=None, overwrite=False):
+    """A new folder ``runs/NAME-1``, ``-2``, ..., or ``out``.
+
+    Returns (path, made): was it made here? Raises RangeError if ``out`` exists and may not be overwritten.
+    """
+    if out is not None:
+        path = Path(out)
+        if path.exists() and not path.is_dir():
+            raise RangeError(f"train: --out {out} is a file; expected a folder, or a path where one can be made.")
+        if path.exists() and not overwrite:
+            raise RangeError(f"train: the folder {out} exists. Choose another --out, or give --overwrite to replace the run in it.")
+        made = not path.exists()
+        path.mkdir(parents=True, exist_ok=True)
+        return path, made
+    Path("runs").mkdir(exist_ok=True)
+    number = 1
+    while True:  # mkdir tells whether the name was free, so two runs at once do not share a folder
+        path = Path("runs") / f"{recipe}-{number}"
+        try:
+            path.mkdir()
+            return path, True
+        except FileExistsError:
+            number += 1
+
+
+def train(name, *, epochs=None, batch_size=None, lr=None, optimizer=None, seed=0, backend="numpy", out=None, overwrite=False,
+          progress=True):  # fmt: skip
+    """Train a recipe and write its folder.
+
+    Parameters left out come from the recipe. Everything is checked before the folder is made.
+
+    Returns
+    -------
+    dict
+        The settings and the results, as ``--json`` prints them.
+    """
+    recipe = get_recipe(name)
+    place = get_backend(backend)
+    new_figure(1, 1)  # without Matplotlib, say so before the training and not after it
+    (x, _), (x_test, labels) = DATA[recipe.data]()
+    optimizer_name = recipe.optimizer if optimizer is None else optimizer
+    manual_seed(seed)
+    model = recipe.build(x.shape[1:]).to(place)
+    lr = recipe.lr.get(optimizer_name) if lr is None else lr
+    chosen = make_optimizer(optimizer_name, model.parameters(), lr)
+    if batch_size is None and not OPTIMIZERS[optimizer_name].full_batch:
+        batch_size = recipe.batch_size
+    epochs = recipe.epochs if epochs is None else epochs
+    folder, made = make_folder(recipe.name, out, overwrite)
+    started = time.perf_counter()
+    try:
+        history = model.fit(x, epochs, batch_size, chosen, loss=recipe.loss, validation_data=x_test, seed=seed, progress=progress)
+    except BaseException:
+        if made:
+            folder.rmdir()
+        raise
+    seconds = time.perf_counter() - started
+
+    model.to("numpy")
+    save(model, folder / "model.safetensors")  # first what cannot be made again
+    write_whole(folder / "history.jsonl", history.to_jsonl())
+    reconstructions = {"train": model.reconstruct(x), "test": model.reconstruct(x_test)}
+    result = {
+        "recipe": recipe.name,
+        "data": recipe.data,
+        "backend": place.name,
+        "optimizer": optimizer_name,
+        "lr": chosen.lr,
+        "batch_size": len(x) if batch_size is None else batch_size,
+        "seed": seed,
+        "epochs": len(history),
+        "train_loss": history["loss"][-1] if len(history) else None,
+        "val_loss": history["val_loss"][-1] if len(history) else None,
+        "train_mse": mse(reconstructions["train"], x),
+        "val_mse": mse(reconstructions["test"], x_test),
+        "baselines": {
+            f"PCA with {recipe.code} components": {"train": pca_baseline(x, x, recipe.code), "val": pca_baseline(x, x_test, recipe.code)},
+            "mean image": {"train": mean_baseline(x, x), "val": mean_baseline(x, x_test)},
+        },
+        "seconds": round(seconds, 3),
+        "parameters": model.parameter_count(),
+        "code_size": recipe.code,
+        "input_size": prod(x.shape[1:]),
+        "examples": {"train": len(x), "val": len(x_test)},
+        "stop_reason": history.stop_reason,
+        "interrupted": history.interrupted,
+        "out": str(folder),
+    }
+    settings = {
+        "recipe": recipe.settings(),
+        "run": {key: result[key] for key in ("backend", "optimizer", "lr", "batch_size", "seed")} | {"epochs": epochs},
+        "versions": {"tinyae": version("tinyae"), "numpy": np.__version__, "python": platform.python_version()},
+    }
+    write_whole(folder / "settings.json", json.dumps(settings, indent=2) + "\n")
+    first_of_each = [int(np.flatnonzero(labels == digit)[0]) for digit in np.unique(labels)][:10]
+    draw_reconstructions(
+        x_test[first_of_each],
+        reconstructions["test"][first_of_each],
+        folder / "reconstructions.png",
+        f"held-out {recipe.data}: {result['input_size']} pixels through a code of {recipe.code} numbers",
+    )
+    baselines = [(label, values["val"]) for label, values in result["baselines"].items()] if recipe.loss == "mse" else []
+    if len(history):
+        draw_loss(history, folder / "loss.png", "mean squared error, mean over pixels", baselines)
+    return result
+
+
+def report(result):
+    """A result as text that a student can read."""
+    sizes = result["examples"]
+    rows = [("this autoencoder", result["train_mse"], result["val_mse"], "")]
+    remarks = {"PCA": "the best linear code of that size", "mean": "no code: always the same picture"}
+    for label, values in result["baselines"].items():
+        rows.append((label, values["train"], values["val"], remarks[label.split()[0]]))
+    width = max(len(row[0]) for row in rows)
+    against = result["val_mse"] / next(iter(result["baselines"].values()))["val"]
+    lines = [
+        f"{result['recipe']}: {result['epochs']} epochs in {result['seconds']:.1f} s on {result['backend']}, "
+        f"{sizes['train']:,} training images, {sizes['val']:,} held out",
+        f"{result['parameters']:,} parameters; {result['input_size']} pixels become {result['code_size']} numbers: "
+        f"compressed {result['input_size'] / result['code_size']:.3g} times",
+        "",
+        f"{'mean squared error per pixel':{width}}  training  held out",
+        *(f"{label:{width}}  {train:8.4f}  {val:8.4f}  {remark}".rstrip() for label, train, val, remark in rows),
+        "",
+        f"On images it never saw, its error is {against:.2f} times that of PCA. (Pixels go from 0 to 1; 0 is perfect.)",
+        f"written to {result['out']}: {', '.join(name for name in FILES if (Path(result['out']) / name).exists())}",
+    ]
+    if result["stop_reason"]:
+        lines.insert(1, result["stop_reason"])
+    return "\n".join(lines)

@@ -1,0 +1,145 @@
+"""Saving and loading models: numbers in safetensors, the architecture as JSON beside them.
+
+No pickle: a model file is data, and loading one never runs code from it.
+
+The file is a safetensors file. Its metadata holds ``format`` ("tinyae.model"), ``version``,
+``architecture`` (each module as ``{"class": name, "config": arguments}``, parts nested) and
+``sha256``, a checksum over the architecture and all numbers.
+"""
+
+import json
+import os
+
+import numpy as np
+
+from . import models, nn
+from .errors import ModelFileError, TinyaeError
+from .files import write_whole
+from .nn.module import Module
+
+FORMAT, VERSION = "tinyae.model", "1"
+KNOWN_CLASSES = {name: getattr(package, name) for package in (nn, models) for name in package.__all__}
+
+
+def save(model, path):
+    """Write a model, whole or not at all.
+
+    Parameters
+    ----------
+    model : Module
+        Made of tinyae's layers and models, or of classes that define ``config()``.
+    path : str or Path
+        A file, by custom ``*.safetensors``; replaced if it exists.
+
+    Raises
+    ------
+    StateError
+        A part has no ``config()``.
+    OSError
+        The file cannot be written.
+    """
+    from safetensors.numpy import save as to_bytes
+
+    state = {name: np.ascontiguousarray(value) for name, value in model.state_dict().items()}
+    architecture = json.dumps(describe(model), sort_keys=True)
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "architecture": architecture,
+        "sha256": checksum(architecture, state),
+    }
+    write_whole(path, to_bytes(state, metadata))
+
+
+def load(path, classes=()):
+    """The model in a file that ``save`` wrote, on the NumPy backend.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, or a run folder with a ``model.safetensors`` in it.
+    classes : list of Module subclasses
+        Your own, if the model has parts that are not tinyae's.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, damaged, not ours, of another version, or needs a class not given.
+    """
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        path = os.path.join(path, "model.safetensors")
+    if not os.path.isfile(path):
+        raise ModelFileError(f"load: there is no file {path}.")
+    architecture, state = read(path)
+    known = {**KNOWN_CLASSES, **{cls.__name__: cls for cls in classes}}
+    try:
+        model = rebuild(json.loads(architecture), known, path)
+        dtypes = {value.dtype for value in state.values()}
+        if len(dtypes) == 1:
+            model.astype(dtypes.pop())
+        model.load_state_dict(state)
+    except ModelFileError:
+        raise
+    except (TinyaeError, TypeError, KeyError, ValueError) as error:
+        raise ModelFileError(f"load: {path}: its architecture and its numbers do not fit together: {error}") from error
+    return model
+
+
+def read(path):
+    """The architecture (JSON text) and the arrays of a model file, after every check."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise ModelFileError(f"load: {path} is a safetensors file, but not a tinyae model (format {metadata.get('format')!r}).")
+            if metadata.get("version") != VERSION:
+                raise ModelFileError(
+                    f"load: {path} is a tinyae model of version {metadata.get('version')}; this tinyae reads version {VERSION}. "
+                    "Install the tinyae that wrote it, or train the model again."
+                )
+            state = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"load: {path} is truncated, damaged, or not a safetensors file: {error}") from error
+    architecture = metadata.get("architecture", "")
+    if metadata.get("sha256") != checksum(architecture, state):
+        raise ModelFileError(f"load: {path} is damaged: its content does not match its checksum. Use another copy of the file.")
+    return architecture, state
+
+
+def checksum(architecture, state):
+    """SHA-256 over the architecture and every array's name, type, shape and bytes."""
+    import hashlib
+
+    digest = hashlib.sha256(architecture.encode())
+    for name in sorted(state):
+        array = state[name]
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def describe(value):
+    """A module as JSON-able data; anything else must be JSON-able already."""
+    if isinstance(value, Module):
+        return {"class": type(value).__name__, "config": {name: describe(v) for name, v in value.config().items()}}
+    if isinstance(value, (list, tuple)):
+        return [describe(v) for v in value]
+    return value
+
+
+def rebuild(value, known, path):
+    """The module that ``describe`` described."""
+    if isinstance(value, dict) and set(value) == {"class", "config"}:
+        cls = known.get(value["class"])
+        if cls is None:
+            raise ModelFileError(
+                f"load: {path} needs a class {value['class']!r}, which tinyae does not have. "
+                f"Give it: load(path, classes=[{value['class']}])."
+            )
+        return cls.from_config(**{name: rebuild(v, known, path) for name, v in value["config"].items()})
+    if isinstance(value, list):
+        return [rebuild(v, known, path) for v in value]
+    return value

@@ -1,0 +1,398 @@
+"""Training: the loop that every model shares, and the history it leaves.
+
+Written by hand, the loop is::
+
+    for epoch in range(epochs):
+        for x in ta.batches(images, 32, epoch=epoch):
+            optimizer.zero_grad()
+            loss = ta.mse_loss(model(x), x)
+            loss.backward()
+            optimizer.step()
+
+``fit`` does the same, with the same numbers, and takes care of what goes wrong: bad data, a loss
+that becomes NaN, a model that collapses, Ctrl-C.
+"""
+
+import json
+import math
+import signal
+import threading
+import time
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+
+from . import losses
+from .callbacks import Progress
+from .context import use_generator
+from .data import as_data, check_values, order_of, take
+from .errors import DtypeError, RangeError, ShapeError, TrainingError, require_integer, unknown
+from .optim import Optimizer, make_optimizer
+from .random import Generator
+from .tensor import apply
+
+DEFAULT_BATCH_SIZE = 32
+
+
+class CollapseWarning(UserWarning):
+    """The model has come to predict the same output for every input."""
+
+
+# ---------------------------------------------------------------- losses by name
+
+# (model, x, y) -> scalar Tensor. The targets were checked once for the whole data set, so the
+# operations are applied without the checks of the public functions.
+LOSSES = {
+    "mse": lambda model, x, y: apply(losses.MSE, *same_shape(model(x), y), reduction="mean"),
+    "bce": lambda model, x, y: apply(losses.BCEWithLogits, *same_shape(model.before_sigmoid(x), y), reduction="mean"),
+    "cross_entropy": lambda model, x, y: losses.cross_entropy(model(x), y),
+}
+
+
+def same_shape(prediction, target):
+    """Both, if the model's output can be compared with its target."""
+    if prediction.shape != target.shape:
+        raise ShapeError(
+            f"fit: the model's output has shape {prediction.shape}, its target {target.shape}; they must be equal. "
+            "End the model with a Reshape(...) to the shape of one example, or give flat data."
+        )
+    return prediction, target
+
+
+def loss_function(loss):
+    """A loss by name, or a function (prediction, target) -> scalar Tensor."""
+    if callable(loss):
+        return lambda model, x, y: loss(model(x), y)
+    if loss not in LOSSES:
+        raise unknown("loss", loss, LOSSES)
+    return LOSSES[loss]
+
+
+# ---------------------------------------------------------------- history
+
+
+class History:
+    """What happened, epoch by epoch.
+
+    ``history["loss"]`` and ``history["val_loss"]`` are lists with one number per epoch; ``records``
+    holds one dict per epoch, with ``epoch``, ``loss``, ``lr``, ``seconds``. With regularizers,
+    ``loss`` is the data's part and ``penalty`` what they add.
+
+    Attributes
+    ----------
+    stop_reason : str or None
+        Why training ended before its last epoch.
+    interrupted : bool
+        It was Ctrl-C.
+    """
+
+    def __init__(self):
+        self.records = []
+        self.stop_reason = None
+        self.interrupted = False
+
+    def __getitem__(self, name):
+        values = [record[name] for record in self.records if name in record]
+        if not values:
+            raise KeyError(f"the history has no {name!r}; it has {', '.join(self.keys()) or 'no whole epoch'}")
+        return values
+
+    def __contains__(self, name):
+        return name in self.keys()
+
+    def keys(self):
+        """The names of what was recorded."""
+        return list(self.records[0]) if self.records else []
+
+    def __len__(self):
+        return len(self.records)
+
+    def to_jsonl(self):
+        """One JSON object per line and epoch."""
+        return "".join(json.dumps(record) + "\n" for record in self.records)
+
+    def __repr__(self):
+        last = ", ".join(f"{name} {self[name][-1]:.5g}" for name in ("loss", "val_loss") if name in self)
+        return f"History({len(self)} epochs{', last ' + last if last else ''}{', ' + self.stop_reason if self.stop_reason else ''})"
+
+
+# ---------------------------------------------------------------- the loop
+
+
+def fit(
+    model,
+    x,
+    y,
+    epochs,
+    batch_size=None,
+    optimizer="adam",
+    lr=None,
+    loss="mse",
+    validation_data=None,
+    shuffle=True,
+    seed=0,
+    callbacks=(),
+    regularizers=(),
+    progress=True,
+):
+    """Train a model to map x to y.
+
+    Parameters
+    ----------
+    model : Module
+    x : array (N, ...)
+        Moved to the model's backend and converted to its float type batch by batch.
+    y : array (N, ...)
+        Targets; for an autoencoder x itself. Integer labels (N,) for ``"cross_entropy"``.
+    epochs : int
+    batch_size : int, optional
+        32 by default. Gradient descent takes all N and refuses another number.
+    optimizer : str or Optimizer
+        ``"gd"``, ``"sgd"``, ``"momentum"``, ``"adam"``, or one made from the model's parameters.
+    lr : float, optional
+        Learning rate for an optimizer given by name; by default 1e-3 for Adam, 0.1 for the others.
+    loss : str or function
+        ``"mse"`` and ``"bce"``: the mean over all elements; ``"bce"`` expects a model that ends in a
+        sigmoid and computes from the value before it. ``"cross_entropy"``: the mean over rows. Or a
+        function (prediction, target) -> scalar Tensor.
+    validation_data : array or (x, y), optional
+        Its loss is computed after each epoch, in evaluation mode.
+    shuffle : bool
+        A new order in each epoch, drawn from ``seed``.
+    seed : int
+        For the order of the examples, dropout and noise. Initial weights: ``ta.manual_seed``.
+    callbacks : list of Callback
+    regularizers : list of L1, L2
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    History
+        Also after Ctrl-C, which ends the batch in hand and keeps what was learnt.
+
+    Raises
+    ------
+    RangeError, ShapeError, DtypeError
+        Data or settings that cannot work, before anything is changed.
+    TrainingError
+        The loss became NaN or infinite. The model is put back to the end of the last whole epoch.
+    """
+    trainer = Trainer(model, x, y, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed, regularizers)
+    return trainer.run([*callbacks, *([Progress()] if progress else [])])
+
+
+class Trainer:
+    """One call of ``fit``: its settings, checked, and its state, for callbacks to see."""
+
+    def __init__(self, model, x, y, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed, regularizers):
+        self.model = model
+        self.epochs = require_integer("fit", "epochs", epochs, at_least=1)
+        self.seed = require_integer("fit", "seed", seed, at_least=0)
+        self.shuffle, self.regularizers = shuffle, list(regularizers)
+        self.loss_name, self.loss = loss, loss_function(loss)
+        self.x, self.y = self._checked_data("x", x, y)
+        self.optimizer = self._checked_optimizer(optimizer, lr)
+        self.batch_size = self._checked_batch_size(batch_size)
+        self.batches_per_epoch = -(-len(self.x) // self.batch_size)
+        self.validation = None
+        if validation_data is not None:
+            pair = validation_data if isinstance(validation_data, tuple) else (validation_data, validation_data)
+            if len(pair) != 2 or (not isinstance(validation_data, tuple) and self.y is not self.x):
+                raise ShapeError("fit: validation_data must be a pair (x, y), as the training data are.")
+            self.validation = self._checked_data("validation_data", *pair)
+        self.history = History()
+        self.epoch = 0  # whole epochs done
+        self.stop_reason = None
+
+    def stop(self, reason):
+        """End the training after this epoch."""
+        self.stop_reason = reason
+
+    # ------------------------------------------------------------ checks
+
+    def _checked_data(self, name, x, y):
+        own_target = y is x
+        x = as_data(f"fit: {name}", x)
+        y = x if own_target else as_data(f"fit: target of {name}", y)
+        if len(x) != len(y):
+            raise ShapeError(f"fit: {name} has {len(x)} examples, but {len(y)} targets; expected as many.")
+        bounded = self.loss_name == "bce" or (self.loss_name == "mse" and self.model.ends_in_sigmoid())
+        if self.loss_name == "cross_entropy" and y.dtype.kind not in "iu":
+            raise DtypeError(f"fit: loss 'cross_entropy' needs integer labels, but the targets are {y.dtype}.")
+        check_values(f"fit: {name}", x, unit_interval=bounded and own_target)
+        if not own_target:
+            check_values(f"fit: target of {name}", y, unit_interval=bounded)
+        return x, y
+
+    def _checked_optimizer(self, optimizer, lr):
+        parameters = self.model.parameters()
+        if not parameters:
+            raise RangeError(f"fit: {self.model!r} has no parameters to train.")
+        if not isinstance(optimizer, Optimizer):
+            return make_optimizer(optimizer, parameters, lr)
+        if lr is not None:
+            raise RangeError(f"fit: lr={lr} was given beside {optimizer!r}, which has its own; set optimizer.lr instead.")
+        if not any(p is q for p in optimizer.params for q in parameters):
+            raise RangeError(f"fit: {optimizer!r} holds none of the model's parameters. Make it from model.parameters().")
+        return optimizer
+
+    def _checked_batch_size(self, batch_size):
+        if self.optimizer.full_batch:
+            if batch_size is not None:
+                raise RangeError(
+                    f"fit: batch_size={batch_size} was given, but gradient descent takes the gradient of all {len(self.x)} "
+                    "examples at once. Leave batch_size out, or use optimizer='sgd'."
+                )
+            return len(self.x)
+        size = DEFAULT_BATCH_SIZE if batch_size is None else batch_size
+        return min(require_integer("fit", "batch_size", size, at_least=1), len(self.x))
+
+    # ------------------------------------------------------------ the loop
+
+    def run(self, callbacks):
+        """All epochs; returns the History."""
+        for callback in callbacks:
+            callback.trainer = self
+        modes = [(module, module.training) for module in self.model.modules()]
+        collapsed_for = 0  # epochs in a row
+        try:
+            with use_generator(Generator(self.seed)), deferred_interrupt() as interrupt:
+                call_all(callbacks, "on_train_begin")
+                while self.epoch < self.epochs and not self.stop_reason:
+                    call_all(callbacks, "on_epoch_begin", self.epoch + 1)
+                    record = self._one_epoch(callbacks, interrupt)
+                    if record is None:  # Ctrl-C in the middle of an epoch
+                        break
+                    self.epoch += 1
+                    self.history.records.append(record)
+                    call_all(callbacks, "on_epoch_end", self.epoch, record)
+                    collapsed = self._collapsed()
+                    collapsed_for = collapsed_for + 1 if collapsed else 0
+                    last = self.epoch == self.epochs or self.stop_reason is not None
+                    if collapsed_for == 2 or (last and collapsed_for == 1):
+                        warnings.warn(collapsed, CollapseWarning, stacklevel=4)
+                    if interrupt.is_set():
+                        break
+                if interrupt.is_set():
+                    self.history.interrupted, self.stop_reason = True, f"interrupted by Ctrl-C after {self.epoch} whole epochs"
+                call_all(callbacks, "on_train_end")
+        finally:
+            for callback in callbacks:
+                getattr(callback, "close", lambda: None)()
+            for module, mode in modes:
+                module.training = mode
+        self.history.stop_reason = self.stop_reason
+        return self.history
+
+    def _one_epoch(self, callbacks, interrupt):
+        """One pass through the data; returns its record, or None after Ctrl-C."""
+        model, optimizer, started = self.model, self.optimizer, time.perf_counter()
+        last_good = model.snapshot()
+        order = order_of(len(self.x), self.seed, self.epoch, self.shuffle)
+        total, total_penalty = 0.0, 0.0
+        model.train()
+        for batch, start in enumerate(range(0, len(order), self.batch_size), 1):
+            index = order[start : start + self.batch_size]
+            x, y = self._batch(self.x, self.y, index)
+            loss = self.loss(model, x, y)
+            penalty = sum((regularizer(model) for regularizer in self.regularizers), 0.0)
+            objective = loss + penalty if self.regularizers else loss
+            value = objective.item()
+            if not math.isfinite(value):
+                self._not_finite(value, batch, last_good)
+            optimizer.zero_grad()
+            objective.backward()
+            optimizer.step()
+            total += loss.item() * len(index)
+            total_penalty += float(penalty) * len(index)
+            call_all(callbacks, "on_batch_end", batch, {"loss": value})
+            if interrupt.is_set() and start + self.batch_size < len(order):
+                return None
+        record = {"epoch": self.epoch + 1, "loss": total / len(order)}
+        if self.regularizers:
+            record["penalty"] = total_penalty / len(order)
+        if self.validation is not None:
+            record["val_loss"] = self.evaluate(*self.validation)
+        return {**record, "lr": optimizer.lr, "seconds": round(time.perf_counter() - started, 4)}
+
+    def _batch(self, x, y, index):
+        place, dtype = self.model.backend, self.model.dtype
+        batch = take(x, index, place, dtype)
+        if y is x:
+            return batch, batch
+        return batch, take(y, index, place, None if self.loss_name == "cross_entropy" else dtype)
+
+    def evaluate(self, x, y):
+        """The loss over a data set, in evaluation mode."""
+        total = 0.0
+        size = max(self.batch_size, 256)
+        with self.model.evaluating():
+            for start in range(0, len(x), size):
+                index = np.arange(start, min(start + size, len(x)))
+                total += self.loss(self.model, *self._batch(x, y, index)).item() * len(index)
+        return total / len(x)
+
+    # ------------------------------------------------------------ what goes wrong
+
+    def _not_finite(self, value, batch, last_good):
+        """Put the model back and say what happened."""
+        step = self.epoch * self.batches_per_epoch + batch
+        largest = [(float(abs(p.grad).max()), name) for name, p in self.model.named_parameters() if p.grad is not None]
+        # NaN compares as neither smaller nor larger; here it is the largest
+        size, name = max(largest, key=lambda g: (math.isnan(g[0]), g[0]), default=(0.0, None))
+        gradient = f"The largest gradient of the step before was {size:.3g}, in {name}." if name else "No gradient was computed yet."
+        self.model.restore(last_good)
+        raise TrainingError(
+            f"fit: the loss became {value} in step {step} (epoch {self.epoch + 1}, batch {batch}), with learning rate "
+            f"{self.optimizer.lr:g}. {gradient} The model was put back to the end of epoch {self.epoch}. "
+            "Try a smaller learning rate."
+        )
+
+    def _collapsed(self):
+        """A warning if the outputs no longer depend on the input, else None.
+
+        Compared are the variances over examples of outputs and targets, on up to 256 examples.
+        """
+        if self.y.dtype.kind != "f" or len(self.x) < 2:
+            return None
+        x, y = self._batch(self.x, self.y, np.arange(min(256, len(self.x))))
+        with self.model.evaluating():
+            prediction = self.model(x)
+        varies, should = float(prediction.data.var(axis=0).mean()), float(y.data.var(axis=0).mean())
+        if not varies < 1e-4 * should:
+            return None
+        return (
+            f"after epoch {self.epoch} the model predicts the same for every input: over examples its output varies by "
+            f"{varies:.2g}, the target by {should:.2g} (variances). It has collapsed to a constant, usually because its "
+            "units are saturated or dead and pass no gradient back. Start anew with init='he', a smaller learning rate, "
+            "or loss='bce' if the model ends in a sigmoid."
+        )
+
+
+def call_all(callbacks, joint, *arguments):
+    """Call one method of every callback."""
+    for callback in callbacks:
+        getattr(callback, joint)(*arguments)
+
+
+@contextmanager
+def deferred_interrupt():
+    """Turn the first Ctrl-C into an event to be looked at between batches; the second one acts at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event  # only the main thread receives signals
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def note(signum, frame):
+        if event.is_set() and callable(previous):
+            previous(signum, frame)
+        event.set()
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, previous)
