@@ -115,7 +115,12 @@ class Progress(Callback):
         if self.bar is not None:
             self.bar.set_postfix(shown, refresh=False)
         elif epoch % max(1, -(-self.trainer.epochs // 10)) == 0 or epoch == self.trainer.epochs:
-            print(f"epoch {epoch}/{self.trainer.epochs}", *(f"{k} {v}" for k, v in shown.items()), sep="  ", file=sys.stderr)
+            print(
+                f"epoch {epoch}/{self.trainer.epochs}",
+                *(f"{k} {v}" for k, v in shown.items()),
+                sep="  ",
+                file=sys.stderr,
+            )
 
     def close(self):
         """Leave the bar as it is; called however training ends."""

@@ -55,10 +55,14 @@ class GradientReport:
     def __repr__(self):
         if self.message:
             return f"gradients WRONG: {self.message}"
-        lines = [f"gradients {'right' if self.ok else 'WRONG'}: {self.checked} elements compared, tolerance {self.tolerance:g}"]
+        lines = [
+            f"gradients {'right' if self.ok else 'WRONG'}: {self.checked} elements compared, tolerance {self.tolerance:g}"
+        ]
         if self.worst:
             w = self.worst
-            lines.append(f"  worst: tensor {w['tensor']} at {w['index']}: backward says {w['analytic']:.10g}, differences say {w['numeric']:.10g}")
+            lines.append(
+                f"  worst: tensor {w['tensor']} at {w['index']}: backward says {w['analytic']:.10g}, differences say {w['numeric']:.10g}"
+            )
             lines.append("  error by step size: " + ", ".join(f"h={h:g}: {e:.1e}" for h, e in w["errors"].items()))
         if self.kinks:
             lines.append(f"  {len(self.kinks)} at a kink, the first: tensor {self.kinks[0][0]} at {self.kinks[0][1]}")
@@ -171,4 +175,11 @@ def _check_element(report, value, point, tensor, index, analytic):
     if not best <= report.tolerance:
         report.ok = False
     if not report.worst or not best <= report.worst["error"]:
-        report.worst = {"tensor": tensor, "index": index, "analytic": analytic, "numeric": numeric, "error": best, "errors": errors}
+        report.worst = {
+            "tensor": tensor,
+            "index": index,
+            "analytic": analytic,
+            "numeric": numeric,
+            "error": best,
+            "errors": errors,
+        }

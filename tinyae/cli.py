@@ -47,7 +47,9 @@ if click is not None:
     @click.option("--batch-size", type=int, help="Examples per step (not for gd, which takes all).")
     @click.option("--lr", type=float, help="Learning rate.")
     @click.option("--optimizer", help="gd, sgd, momentum or adam.")
-    @click.option("--seed", type=int, default=0, show_default=True, help="For the weights and the order of the batches.")
+    @click.option(
+        "--seed", type=int, default=0, show_default=True, help="For the weights and the order of the batches."
+    )
     @click.option("--backend", default="numpy", show_default=True, help="numpy or cupy.")
     @click.option("--out", type=click.Path(), help="Folder to write; by default a new runs/RECIPE-N.")
     @click.option("--overwrite", is_flag=True, help="Replace the run in an existing --out.")

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from .random import Generator
 
 recording = ContextVar("tinyae.recording", default=True)
-generator = ContextVar("tinyae.generator", default=Generator(seed=0))
+generator = ContextVar("tinyae.generator", default=Generator(seed=0))  # noqa: B039 (it is locked)
 layer_calls = ContextVar("tinyae.layer_calls", default=None)
 
 

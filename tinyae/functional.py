@@ -87,7 +87,9 @@ def stack(tensors, axis=0) -> Tensor:
         if x.shape != shape:
             raise ShapeError(f"stack: tensor {k} has shape {x.shape}, tensor 0 {shape}; all must be equal.")
     if not isinstance(axis, int) or not -len(shape) - 1 <= axis <= len(shape):
-        raise ShapeError(f"stack: axis {axis!r} given for tensors of rank {len(shape)}; expected {-len(shape) - 1} to {len(shape)}.")
+        raise ShapeError(
+            f"stack: axis {axis!r} given for tensors of rank {len(shape)}; expected {-len(shape) - 1} to {len(shape)}."
+        )
     axis %= len(shape) + 1
     return concatenate([x.reshape(*shape[:axis], 1, *shape[axis:]) for x in tensors], axis=axis)
 
@@ -125,5 +127,7 @@ def _several(name, tensors):
 def _one_axis(name, x, axis):
     rank = as_tensor(x).ndim
     if not isinstance(axis, int) or not -rank <= axis < rank:
-        raise ShapeError(f"{name}: axis {axis!r} given for a tensor of rank {rank}; expected an int from {-rank} to {rank - 1}.")
+        raise ShapeError(
+            f"{name}: axis {axis!r} given for a tensor of rank {rank}; expected an int from {-rank} to {rank - 1}."
+        )
     return axis

@@ -11,8 +11,8 @@ With :math:`E_n` the n-th of N terms, the mean sends :math:`\bar L / N` back to 
 
 import math
 
-from .errors import DtypeError, RangeError, ShapeError, unknown
 from .backend import NUMPY
+from .errors import DtypeError, RangeError, ShapeError, unknown
 from .ops.activations import logistic
 from .ops.op import Op, op
 from .tensor import Tensor, apply, as_tensor
@@ -238,7 +238,9 @@ def kl_divergence(p, q, reduction="mean") -> Tensor:
         _check_range("kl_divergence", name, rows)
         if rows.backend is NUMPY and abs(rows.data.sum(axis=1) - 1).max() > 1e-3:
             sums = rows.data.sum(axis=1)
-            raise RangeError(f"kl_divergence: the rows of {name} sum to {sums.min():.4g} .. {sums.max():.4g}; expected 1. Use softmax.")
+            raise RangeError(
+                f"kl_divergence: the rows of {name} sum to {sums.min():.4g} .. {sums.max():.4g}; expected 1. Use softmax."
+            )
     return apply(KLDivergence, p, q, reduction=reduction)
 
 

@@ -12,7 +12,9 @@ def mse(prediction, target):
     """Mean squared error of two arrays of one shape, in float64."""
     prediction, target = np.asarray(prediction, np.float64), np.asarray(target, np.float64)
     if prediction.shape != target.shape:
-        raise ShapeError(f"mse: the prediction has shape {prediction.shape}, the target {target.shape}; they must be equal.")
+        raise ShapeError(
+            f"mse: the prediction has shape {prediction.shape}, the target {target.shape}; they must be equal."
+        )
     return float(np.mean((prediction - target) ** 2))
 
 
@@ -31,7 +33,9 @@ def pca_baseline(x_train, x_test, components):
     train = np.asarray(x_train, np.float64).reshape(len(x_train), -1)
     test = np.asarray(x_test, np.float64).reshape(len(x_test), -1)
     if not 1 <= components <= train.shape[1]:
-        raise ShapeError(f"pca: {components} components asked of data with {train.shape[1]} features; expected 1 to {train.shape[1]}.")
+        raise ShapeError(
+            f"pca: {components} components asked of data with {train.shape[1]} features; expected 1 to {train.shape[1]}."
+        )
     mean = train.mean(axis=0)
     _, vectors = np.linalg.eigh((train - mean).T @ (train - mean))  # eigenvalues in ascending order
     basis = vectors[:, -components:]

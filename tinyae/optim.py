@@ -200,7 +200,9 @@ class Adam(Optimizer):
         super().__init__(params, lr)
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise RangeError(f"Adam: betas is {betas!r}; expected two numbers, such as (0.9, 0.999).")
-        self.betas = tuple(require_number("Adam", f"betas[{i}]", beta, at_least=0, below=1) for i, beta in enumerate(betas))
+        self.betas = tuple(
+            require_number("Adam", f"betas[{i}]", beta, at_least=0, below=1) for i, beta in enumerate(betas)
+        )
         self.eps = require_number("Adam", "eps", eps, above=0)
         self.weight_decay = require_number("Adam", "weight_decay", weight_decay, at_least=0)
 

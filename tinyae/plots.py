@@ -47,7 +47,13 @@ def draw_loss(history, path, loss_name, baselines=()):
     epochs = [record["epoch"] for record in history.records]
     for name, label, colour in (("loss", "training", "C0"), ("val_loss", "held out", "C1")):
         if name in history:
-            axis.plot(epochs, history[name], label=f"{label}: {history[name][-1]:.4f} at the end", color=colour, marker="." if len(epochs) < 3 else None)
+            axis.plot(
+                epochs,
+                history[name],
+                label=f"{label}: {history[name][-1]:.4f} at the end",
+                color=colour,
+                marker="." if len(epochs) < 3 else None,
+            )
     for (label, value), colour in zip(baselines, ("C2", "C3")):
         axis.axhline(value, linestyle="--", linewidth=1, color=colour, label=f"{label}: {value:.4f}")
     axis.set(xlabel="epoch", ylabel=loss_name, yscale="log")

@@ -19,7 +19,10 @@ class Regularizer:
 
     def __call__(self, model: Module) -> Tensor:
         """The penalty of all weights (parameters of rank 2 or more), as a scalar to add to the loss."""
-        return sum((self.penalty(w) for w in model.parameters() if w.ndim > 1), Tensor(0.0, dtype=model.dtype).to(model.backend))
+        return sum(
+            (self.penalty(w) for w in model.parameters() if w.ndim > 1),
+            Tensor(0.0, dtype=model.dtype).to(model.backend),
+        )
 
 
 class L1(Regularizer):

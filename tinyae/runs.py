@@ -34,7 +34,9 @@ def make_folder(recipe, out=None, overwrite=False):
         if path.exists() and not path.is_dir():
             raise RangeError(f"train: --out {out} is a file; expected a folder, or a path where one can be made.")
         if path.exists() and not overwrite:
-            raise RangeError(f"train: the folder {out} exists. Choose another --out, or give --overwrite to replace the run in it.")
+            raise RangeError(
+                f"train: the folder {out} exists. Choose another --out, or give --overwrite to replace the run in it."
+            )
         made = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
         return path, made
@@ -75,7 +77,9 @@ def train(name, *, epochs=None, batch_size=None, lr=None, optimizer=None, seed=0
     folder, made = make_folder(recipe.name, out, overwrite)
     started = time.perf_counter()
     try:
-        history = model.fit(x, epochs, batch_size, chosen, loss=recipe.loss, validation_data=x_test, seed=seed, progress=progress)
+        history = model.fit(
+            x, epochs, batch_size, chosen, loss=recipe.loss, validation_data=x_test, seed=seed, progress=progress
+        )
     except BaseException:
         if made:
             folder.rmdir()
@@ -100,7 +104,10 @@ def train(name, *, epochs=None, batch_size=None, lr=None, optimizer=None, seed=0
         "train_mse": mse(reconstructions["train"], x),
         "val_mse": mse(reconstructions["test"], x_test),
         "baselines": {
-            f"PCA with {recipe.code} components": {"train": pca_baseline(x, x, recipe.code), "val": pca_baseline(x, x_test, recipe.code)},
+            f"PCA with {recipe.code} components": {
+                "train": pca_baseline(x, x, recipe.code),
+                "val": pca_baseline(x, x_test, recipe.code),
+            },
             "mean image": {"train": mean_baseline(x, x), "val": mean_baseline(x, x_test)},
         },
         "seconds": round(seconds, 3),
@@ -125,7 +132,9 @@ def train(name, *, epochs=None, batch_size=None, lr=None, optimizer=None, seed=0
         folder / "reconstructions.png",
         f"held-out {recipe.data}: {result['input_size']} pixels through a code of {recipe.code} numbers",
     )
-    baselines = [(label, values["val"]) for label, values in result["baselines"].items()] if recipe.loss == "mse" else []
+    baselines = (
+        [(label, values["val"]) for label, values in result["baselines"].items()] if recipe.loss == "mse" else []
+    )
     if len(history):
         draw_loss(history, folder / "loss.png", "mean squared error, mean over pixels", baselines)
     return result

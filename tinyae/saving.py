@@ -2,9 +2,9 @@
 
 No pickle: a model file is data, and loading one never runs code from it.
 
-The file is a safetensors file. Its metadata holds ``format`` ("tinyae.model"), ``version``,
-``architecture`` (each module as ``{"class": name, "config": arguments}``, parts nested) and
-``sha256``, a checksum over the architecture and all numbers.
+The file is a safetensors file. Its metadata has one entry ``tinyae``, JSON with ``format``
+("tinyae.model"), ``version``, ``architecture`` (each module as ``{"class": name, "config":
+arguments}``, parts nested) and ``sha256``, a checksum over the architecture and all numbers.
 """
 
 import json
@@ -42,13 +42,14 @@ def save(model, path):
 
     state = {name: np.ascontiguousarray(value) for name, value in model.state_dict().items()}
     architecture = json.dumps(describe(model), sort_keys=True)
-    metadata = {
+    about = {
         "format": FORMAT,
         "version": VERSION,
         "architecture": architecture,
         "sha256": checksum(architecture, state),
     }
-    write_whole(path, to_bytes(state, metadata))
+    # one entry, not four: safetensors writes several in no fixed order, and equal models are equal files
+    write_whole(path, to_bytes(state, {"tinyae": json.dumps(about)}))
 
 
 def load(path, classes=()):
@@ -92,20 +93,24 @@ def read(path):
 
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise ModelFileError(f"load: {path} is a safetensors file, but not a tinyae model (format {metadata.get('format')!r}).")
+            metadata = json.loads((file.metadata() or {}).get("tinyae", "{}"))
+            if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+                raise ModelFileError(
+                    f"load: {path} is a safetensors file, but not a tinyae model (its metadata have no entry 'tinyae' of ours)."
+                )
             if metadata.get("version") != VERSION:
                 raise ModelFileError(
                     f"load: {path} is a tinyae model of version {metadata.get('version')}; this tinyae reads version {VERSION}. "
                     "Install the tinyae that wrote it, or train the model again."
                 )
             state = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise ModelFileError(f"load: {path} is truncated, damaged, or not a safetensors file: {error}") from error
     architecture = metadata.get("architecture", "")
     if metadata.get("sha256") != checksum(architecture, state):
-        raise ModelFileError(f"load: {path} is damaged: its content does not match its checksum. Use another copy of the file.")
+        raise ModelFileError(
+            f"load: {path} is damaged: its content does not match its checksum. Use another copy of the file."
+        )
     return architecture, state
 
 

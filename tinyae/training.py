@@ -179,14 +179,18 @@ def fit(
     TrainingError
         The loss became NaN or infinite. The model is put back to the end of the last whole epoch.
     """
-    trainer = Trainer(model, x, y, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed, regularizers)
+    trainer = Trainer(
+        model, x, y, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed, regularizers
+    )
     return trainer.run([*callbacks, *([Progress()] if progress else [])])
 
 
 class Trainer:
     """One call of ``fit``: its settings, checked, and its state, for callbacks to see."""
 
-    def __init__(self, model, x, y, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed, regularizers):
+    def __init__(
+        self, model, x, y, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed, regularizers
+    ):
         self.model = model
         self.epochs = require_integer("fit", "epochs", epochs, at_least=1)
         self.seed = require_integer("fit", "seed", seed, at_least=0)
@@ -233,9 +237,13 @@ class Trainer:
         if not isinstance(optimizer, Optimizer):
             return make_optimizer(optimizer, parameters, lr)
         if lr is not None:
-            raise RangeError(f"fit: lr={lr} was given beside {optimizer!r}, which has its own; set optimizer.lr instead.")
+            raise RangeError(
+                f"fit: lr={lr} was given beside {optimizer!r}, which has its own; set optimizer.lr instead."
+            )
         if not any(p is q for p in optimizer.params for q in parameters):
-            raise RangeError(f"fit: {optimizer!r} holds none of the model's parameters. Make it from model.parameters().")
+            raise RangeError(
+                f"fit: {optimizer!r} holds none of the model's parameters. Make it from model.parameters()."
+            )
         return optimizer
 
     def _checked_batch_size(self, batch_size):
@@ -276,7 +284,10 @@ class Trainer:
                     if interrupt.is_set():
                         break
                 if interrupt.is_set():
-                    self.history.interrupted, self.stop_reason = True, f"interrupted by Ctrl-C after {self.epoch} whole epochs"
+                    self.history.interrupted, self.stop_reason = (
+                        True,
+                        f"interrupted by Ctrl-C after {self.epoch} whole epochs",
+                    )
                 call_all(callbacks, "on_train_end")
         finally:
             for callback in callbacks:
@@ -342,7 +353,11 @@ class Trainer:
         largest = [(float(abs(p.grad).max()), name) for name, p in self.model.named_parameters() if p.grad is not None]
         # NaN compares as neither smaller nor larger; here it is the largest
         size, name = max(largest, key=lambda g: (math.isnan(g[0]), g[0]), default=(0.0, None))
-        gradient = f"The largest gradient of the step before was {size:.3g}, in {name}." if name else "No gradient was computed yet."
+        gradient = (
+            f"The largest gradient of the step before was {size:.3g}, in {name}."
+            if name
+            else "No gradient was computed yet."
+        )
         self.model.restore(last_good)
         raise TrainingError(
             f"fit: the loss became {value} in step {step} (epoch {self.epoch + 1}, batch {batch}), with learning rate "

@@ -8,8 +8,8 @@ Goodfellow et al. (2016), chapter 14.
 
 import numpy as np
 
-from ..nn.module import Module, model_input
 from ..errors import DtypeError
+from ..nn.module import Module, model_input
 from ..tensor import Tensor
 from ..training import fit
 
@@ -58,7 +58,9 @@ class Autoencoder(Module):
             return part(model_input(self, x, name))
         x = np.asarray(x) if isinstance(x, (list, tuple)) else x
         with self.evaluating():
-            pieces = [part(model_input(self, x[i : i + batch_size], name)).data for i in range(0, max(len(x), 1), batch_size)]
+            pieces = [
+                part(model_input(self, x[i : i + batch_size], name)).data for i in range(0, max(len(x), 1), batch_size)
+            ]
         return pieces[0] if len(pieces) == 1 else self.backend.xp.concatenate(pieces)
 
     def fit(
@@ -78,7 +80,20 @@ class Autoencoder(Module):
     ):
         """Train to reconstruct x (N, ...). Arguments, result and errors as in ``tinyae.fit``, the target being x."""
         return fit(
-            self, x, x, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed, callbacks, regularizers, progress
+            self,
+            x,
+            x,
+            epochs,
+            batch_size,
+            optimizer,
+            lr,
+            loss,
+            validation_data,
+            shuffle,
+            seed,
+            callbacks,
+            regularizers,
+            progress,
         )
 
     def config(self):

@@ -8,7 +8,8 @@ import math
 from .. import functional as F
 from ..context import generator
 from ..errors import DtypeError, ShapeError, require_integer, require_number
-from ..tensor import Tensor, as_ints
+from ..operands import as_ints
+from ..tensor import Tensor
 from .init import initial_bias, initial_weight
 from .module import Module
 
@@ -42,8 +43,10 @@ class Dense(Module):
 
     def _affine(self, x):
         if x.ndim != 2 or x.shape[1] != self.in_features:
-            cure = "Put a Flatten() before it." if math.prod(x.shape[1:]) == self.in_features and x.ndim > 2 else (
-                "Give it data of that width, or build it with another in_features."
+            cure = (
+                "Put a Flatten() before it."
+                if math.prod(x.shape[1:]) == self.in_features and x.ndim > 2
+                else ("Give it data of that width, or build it with another in_features.")
             )
             raise ShapeError(f"Dense: the input has shape {x.shape}; expected (N, {self.in_features}). {cure}")
         return F.matmul(x, self.weight) if self.bias is None else F.affine(x, self.weight, self.bias)
@@ -154,7 +157,9 @@ class Sequential(Module):
             layers = layers[0]
         for i, layer in enumerate(layers):
             if not isinstance(layer, Module):
-                raise DtypeError(f"Sequential: argument {i} is {layer!r}, a {type(layer).__name__}; expected layers (Modules).")
+                raise DtypeError(
+                    f"Sequential: argument {i} is {layer!r}, a {type(layer).__name__}; expected layers (Modules)."
+                )
         self.layers = list(layers)
 
     def forward(self, x):

@@ -11,7 +11,8 @@ import numpy as np
 from ..backend import get_backend
 from ..context import layer_calls, no_grad, watch_layers
 from ..errors import BackendError, ShapeError, StateError
-from ..tensor import Tensor, as_tensor, float_type
+from ..operands import float_type
+from ..tensor import Tensor, as_tensor
 
 
 class Module:
@@ -164,7 +165,9 @@ class Module:
             Lists every missing, extra and misshapen entry.
         """
         own = dict(self.named_tensors())
-        state = {name: value.numpy() if isinstance(value, Tensor) else np.asarray(value) for name, value in state.items()}
+        state = {
+            name: value.numpy() if isinstance(value, Tensor) else np.asarray(value) for name, value in state.items()
+        }
         complaints = []
         if strict:
             complaints += [f"missing: {name} {own[name].shape}" for name in own if name not in state]
@@ -223,7 +226,9 @@ class Module:
         rows = [("layer", "output shape", "parameters")]
         for module, _, shape in calls:
             if not module.parts():
-                rows.append((f"{names.get(id(module), '')} {module!r}".strip(), str(shape[1:]), f"{module.parameter_count():,}"))
+                rows.append(
+                    (f"{names.get(id(module), '')} {module!r}".strip(), str(shape[1:]), f"{module.parameter_count():,}")
+                )
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
         lines = ["  ".join((row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2].rjust(widths[2]))) for row in rows]
         lines.insert(1, "-" * len(lines[0]))

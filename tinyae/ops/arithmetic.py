@@ -34,7 +34,14 @@ class Subtract(Op):
         return gZ, -gZ
 
 
-@op("multiply", r"Z = X \odot Y", {"X": r"\bar Z \odot Y", "Y": r"\bar Z \odot X"}, broadcasts=True, numbers=True, integers=True)
+@op(
+    "multiply",
+    r"Z = X \odot Y",
+    {"X": r"\bar Z \odot Y", "Y": r"\bar Z \odot X"},
+    broadcasts=True,
+    numbers=True,
+    integers=True,
+)
 class Multiply(Op):
     """Product of elements. Saves both factors: each is the other's derivative."""
 

@@ -24,7 +24,9 @@ class Affine(Op):
     def forward(xp, save, X, W, b):
         check_product("affine", X, W)
         if b.shape != W.shape[1:]:
-            raise ShapeError(f"affine: b has shape {b.shape}, but W {W.shape} has {W.shape[1]} outputs; b must be (O,).")
+            raise ShapeError(
+                f"affine: b has shape {b.shape}, but W {W.shape} has {W.shape[1]} outputs; b must be (O,)."
+            )
         save(X, W)
         return X @ W + b
 

@@ -43,7 +43,12 @@ class Mean(Op):
         return xp.broadcast_to(gy.reshape(kept_shape(shape, axes)) / n, shape)
 
 
-@op("max", r"y = \max_i X_i", {"X": r"\bar y \text{ at the first } i \text{ with } X_i = y, \text{ else } 0"}, integers=True)
+@op(
+    "max",
+    r"y = \max_i X_i",
+    {"X": r"\bar y \text{ at the first } i \text{ with } X_i = y, \text{ else } 0"},
+    integers=True,
+)
 class Max(Op):
     """Largest element over ``axis``; of equal ones the first takes the whole gradient. NaN wins."""
 
@@ -74,7 +79,9 @@ def reduced_axes(name, X, axis):
     given = axis if isinstance(axis, tuple) else (axis,)
     for a in given:
         if not isinstance(a, int) or not -X.ndim <= a < X.ndim:
-            raise ShapeError(f"{name}: axis {a!r} given for shape {X.shape}; expected ints from {-X.ndim} to {X.ndim - 1}.")
+            raise ShapeError(
+                f"{name}: axis {a!r} given for shape {X.shape}; expected ints from {-X.ndim} to {X.ndim - 1}."
+            )
     axes = tuple(sorted({a % X.ndim for a in given}))
     if len(axes) != len(given):
         raise ShapeError(f"{name}: axis {axis} names an axis of shape {X.shape} twice.")

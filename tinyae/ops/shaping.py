@@ -18,7 +18,12 @@ class Reshape(Op):
     def forward(xp, save, X, shape):
         known = math.prod(n for n in shape if n != -1)
         free = shape.count(-1)
-        if min(shape, default=1) < -1 or free > 1 or (X.size % max(known, 1) if free else X.size != known) or known == 0:
+        if (
+            min(shape, default=1) < -1
+            or free > 1
+            or (X.size % max(known, 1) if free else X.size != known)
+            or known == 0
+        ):
             raise ShapeError(
                 f"reshape: X has shape {X.shape}, {X.size} elements, which do not fit into {tuple(shape)}"
                 + ("" if free else f", {known} elements")
@@ -42,7 +47,9 @@ class Transpose(Op):
     def forward(xp, save, X, axes):
         axes = tuple(range(X.ndim))[::-1] if axes is None else tuple(axes)
         if sorted(a % X.ndim if -X.ndim <= a < X.ndim else a for a in axes) != list(range(X.ndim)):
-            raise ShapeError(f"transpose: axes {axes} given for shape {X.shape}; expected each of 0..{X.ndim - 1} once.")
+            raise ShapeError(
+                f"transpose: axes {axes} given for shape {X.shape}; expected each of 0..{X.ndim - 1} once."
+            )
         save(axes)
         return X.transpose(axes)
 
@@ -88,7 +95,9 @@ class SetItem(Op):
         chosen = select(X, index)
         missing = (1,) * (chosen.ndim - V.ndim) + V.shape  # how V broadcasts to the chosen part
         if len(missing) > chosen.ndim or any(v not in (1, n) for v, n in zip(missing, chosen.shape)):
-            raise ShapeError(f"setitem: X[index] has shape {chosen.shape}; a value of shape {V.shape} does not fit into it.")
+            raise ShapeError(
+                f"setitem: X[index] has shape {chosen.shape}; a value of shape {V.shape} does not fit into it."
+            )
         if repeats(index) and len(set(xp.arange(X.size).reshape(X.shape)[index].ravel().tolist())) != chosen.size:
             raise ShapeError("setitem: the index names an element twice; which value would stay is not defined.")
         save(index)
@@ -111,7 +120,9 @@ class Concatenate(Op):
     def forward(xp, save, *Xs, axis):
         rank = Xs[0].ndim
         if not isinstance(axis, int) or not -rank <= axis < rank:
-            raise ShapeError(f"concatenate: axis {axis!r} given for arrays of rank {rank}; expected {-rank} to {rank - 1}.")
+            raise ShapeError(
+                f"concatenate: axis {axis!r} given for arrays of rank {rank}; expected {-rank} to {rank - 1}."
+            )
         axis %= rank
         for k, X in enumerate(Xs):
             if X.ndim != rank or any(m != n for a, (m, n) in enumerate(zip(X.shape, Xs[0].shape)) if a != axis):
@@ -132,7 +143,9 @@ class Concatenate(Op):
         return tuple(gradients)
 
 
-@op("astype", r"Y = X \text{ in another floating-point type}", {"X": r"\bar Y \text{ in the type of } X"}, integers=True)
+@op(
+    "astype", r"Y = X \text{ in another floating-point type}", {"X": r"\bar Y \text{ in the type of } X"}, integers=True
+)
 class AsType(Op):
     """Conversion between float32 and float64."""
 
@@ -152,7 +165,9 @@ def select(X, index):
     try:
         Y = X[index]
     except IndexError as error:
-        raise ShapeIndexError(f"getitem: X has shape {X.shape}, which the index {index!r} does not fit: {error}.") from None
+        raise ShapeIndexError(
+            f"getitem: X has shape {X.shape}, which the index {index!r} does not fit: {error}."
+        ) from None
     except TypeError as error:
         raise DtypeError(f"getitem: {index!r} is not an index: {error}.") from None
     if Y.size == 0:

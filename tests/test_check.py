@@ -1,0 +1,121 @@
+"""The gradient checker must see every kind of wrong rule; otherwise its "right" means nothing."""
+
+import numpy as np
+import pytest
+
+import tinyae as ta
+from tinyae import ops
+from tinyae.errors import DtypeError, TapeError
+from tinyae.losses import MSE, CrossEntropy
+from tinyae.tensor import apply
+
+rng = np.random.default_rng(1)
+X, Y, W, B = rng.normal(size=(3, 4)), rng.normal(size=(3, 4)), rng.normal(size=(4, 2)), rng.normal(size=2)
+V = rng.normal(size=4)
+SQUARE = rng.normal(size=(3, 3))
+LABELS = ta.Tensor(np.array([1, 0, 3]))
+
+
+def zeros(xp, saved, gY):
+    return xp.zeros_like(gY)
+
+
+# (what is wrong, the operation, its wrong backward, inputs, attributes)
+WRONG = [
+    ("softmax returns zeros, which a cotangent of ones would accept", ops.Softmax, zeros, [X], {"axis": -1}),
+    ("softmax forgets the sum", ops.Softmax, lambda xp, s, gY: s[0] * gY, [X], {"axis": -1}),
+    ("log-softmax passes the gradient on", ops.LogSoftmax, lambda xp, s, gY: gY, [X], {"axis": -1}),
+    ("a weight gradient that is transposed", ops.MatMul, lambda xp, s, gY: (gY @ s[1].T, (s[0].T @ gY).T), [SQUARE, SQUARE], {}),
+    ("an input gradient without the transpose", ops.MatMul, lambda xp, s, gY: (gY @ s[1], s[0].T @ gY), [SQUARE, SQUARE], {}),
+    ("a bias gradient without the sum", ops.Affine, lambda xp, s, gY: (gY @ s[1].T, s[0].T @ gY, gY), [X, W, B], {}),
+    ("a bias gradient with a mean", ops.Affine, lambda xp, s, gY: (gY @ s[1].T, s[0].T @ gY, gY.mean(0)), [X, W, B], {}),
+    ("a bias gradient from one row", ops.Affine, lambda xp, s, gY: (gY @ s[1].T, s[0].T @ gY, gY[0]), [X, W, B], {}),
+    ("a wrong sign", ops.Subtract, lambda xp, s, gY: (gY, gY), [X, Y], {}),
+    ("the factors exchanged", ops.Multiply, lambda xp, s, gY: (gY * s[0], gY * s[1]), [X, Y], {}),
+    ("a forgotten chain-rule factor", ops.Tanh, lambda xp, s, gY: 1 - s[0] ** 2, [X], {}),
+    ("sigmoid with tanh's derivative", ops.Sigmoid, lambda xp, s, gY: (1 - s[0] ** 2) * gY, [X], {}),
+    ("a forgotten 1/n", ops.Mean, lambda xp, s, gY: xp.broadcast_to(gY, s[0]), [X], {"axis": None, "keepdims": False}),
+    ("a forgotten 2", MSE, lambda xp, s, gY: (s[0] * gY / 12, -s[0] * gY / 12), [X, Y], {"reduction": "mean"}),
+    ("mean where there was a sum", MSE, lambda xp, s, gY: (2 * s[0] * gY / 12, -2 * s[0] * gY / 12), [X, Y], {"reduction": "sum"}),
+    ("off by one in a power", ops.Power, lambda xp, s, gY: gY * s[1] * s[0] ** s[1], [X], {"p": 3}),
+    ("relu that lets all through", ops.ReLU, lambda xp, s, gY: gY, [X], {}),
+    ("max that credits every element", ops.Max, lambda xp, s, gY: xp.ones(s[3]) * gY, [X], {"axis": None, "keepdims": False}),
+    ("the other branch of where", ops.Maximum, lambda xp, s, gY: (gY * (s[0] < s[1]), gY * (s[0] >= s[1])), [X, Y], {}),
+    ("reshape that scrambles", ops.Reshape, lambda xp, s, gY: gY.T.reshape(s[0]), [X], {"shape": (4, 3)}),
+    ("transpose that only reshapes", ops.Transpose, lambda xp, s, gY: gY.reshape(3, 4), [X], {"axes": None}),
+    ("repeated elements counted once", ops.GetItem, lambda xp, s, gY: set_not_added(xp, s, gY), [V], {"index": np.array([1, 1, 2])}),
+    ("cross-entropy without the label", CrossEntropy, lambda xp, s, gY: (xp.exp(s[0]) * gY / 3, None), [X, LABELS], {"reduction": "mean"}),
+    ("too few gradients", ops.Add, lambda xp, s, gY: gY, [X, Y], {}),
+    ("None for a needed gradient", ops.Add, lambda xp, s, gY: (gY, None), [X, Y], {}),
+    ("NaN", ops.Exp, lambda xp, s, gY: gY * np.nan, [X], {}),
+    ("one element slightly off", ops.Exp, lambda xp, s, gY: gY * s[0] * (1 + 1e-4 * (xp.arange(12).reshape(3, 4) == 7)), [X], {}),
+    ("a float32 in the middle", ops.Exp, lambda xp, s, gY: (gY * s[0]).astype("float32"), [X], {}),
+]  # fmt: skip
+
+
+def set_not_added(xp, saved, gY):
+    gX = xp.zeros(4)
+    gX[saved[0]] = gY
+    return gX
+
+
+@pytest.mark.parametrize("what, op, wrong, inputs, attributes", WRONG, ids=[w[0] for w in WRONG])
+def test_a_wrong_rule_is_caught_and_the_right_one_is_not(what, op, wrong, inputs, attributes):
+    class Wrong(op):
+        backward = staticmethod(wrong)
+
+    def check(op):
+        given = [x for x in inputs if not isinstance(x, ta.Tensor)]
+        labels = [x for x in inputs if isinstance(x, ta.Tensor)]
+        return ta.check_gradients(lambda *xs: apply(op, *xs, *labels, **attributes), *given)
+
+    assert check(op)
+    report = check(Wrong)
+    assert not report
+    assert "WRONG" in repr(report)
+    assert report.message or report.worst["error"] > report.tolerance
+
+
+def test_the_report_names_the_worst_element():
+    class Wrong(ops.Exp):
+        @staticmethod
+        def backward(xp, saved, gY):
+            return gY * saved[0] * (1 + (xp.arange(12).reshape(3, 4) == 7))
+
+    report = ta.check_gradients(lambda x: apply(Wrong, x), X)
+    assert report.worst["tensor"] == 0 and report.worst["index"] == (1, 3)
+    assert np.isclose(report.worst["analytic"], 2 * report.worst["numeric"])
+    assert set(report.worst["errors"]) == {1e-3, 1e-4, 1e-5, 1e-6}
+
+
+def test_a_kink_is_said_and_a_slope_outside_it_is_wrong():
+    report = ta.check_gradients(ta.relu, [1.0, 0.0, -1.0])
+    assert report and report.kinks == [(0, (1,))]
+
+    class Wrong(ops.ReLU):
+        @staticmethod
+        def backward(xp, saved, gY):
+            return xp.where(saved[0] > 0, gY, -3 * gY * (saved[0] == 0) * 0 - 5.0 * (saved[0] == 0) * xp.abs(gY))
+
+    assert not ta.check_gradients(lambda x: apply(Wrong, x), [1.0, 0.0])
+
+
+def test_a_whole_model_in_float64():
+    ta.manual_seed(3)
+    model = ta.Sequential(ta.Dense(4, 5, "tanh"), ta.Dense(5, 4, "sigmoid")).astype("float64")
+    report = ta.check_gradients(lambda *_: ta.mse_loss(model(X), Y), *model.parameters())
+    assert report and report.checked == model.parameter_count()
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+def test_values_are_put_back():
+    x = ta.Tensor(X.copy())
+    ta.check_gradients(lambda x: (x * x).sum(), x)
+    assert np.array_equal(x.numpy(), X) and not x.requires_grad
+
+
+def test_what_cannot_be_checked():
+    with pytest.raises(DtypeError, match="only floats have gradients"):
+        ta.check_gradients(lambda x: x, np.arange(3))
+    with pytest.raises(TapeError, match="does not depend on the given tensors"):
+        ta.check_gradients(lambda x: ta.Tensor(x.numpy() * 2), X)

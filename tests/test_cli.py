@@ -1,0 +1,164 @@
+"""The command line, run as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import tinyae as ta
+
+FILES = {"model.safetensors", "history.jsonl", "settings.json", "reconstructions.png", "loss.png"}
+
+
+def tinyae(*arguments, cwd, **options):
+    command = [sys.executable, "-c", "import sys; from tinyae.cli import main; sys.exit(main())", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, **options)
+
+
+def test_the_main_job(tmp_path):
+    """`tinyae train`, as it stands in the README: better than PCA by half, and everything written."""
+    pytest.importorskip("sklearn", reason="the bundled digits need scikit-learn")
+    done = tinyae("train", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["val_mse"] <= 0.0125
+    assert result["recipe"] == result["data"] == "digits" and result["backend"] == "numpy"
+    assert result["epochs"] == 80 and result["out"] == os.path.join("runs", "digits-1")
+    assert np.isclose(result["val_loss"], result["val_mse"], rtol=1e-5)
+    for part in (
+        "37,448 parameters",
+        "compressed 8 times",
+        "PCA with 8 components",
+        "0.0245",
+        "mean image",
+        "0.0740",
+        "digits-1",
+    ):
+        assert part in done.stdout
+    folder = tmp_path / result["out"]
+    assert {p.name for p in folder.iterdir()} == FILES
+    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    assert len(history) == 80 and history[-1]["loss"] == result["train_loss"]
+    (_, _), (x, _) = ta.datasets.load_digits()
+    model = ta.load(folder)
+    assert np.isclose(((model.reconstruct(x) - x) ** 2).mean(), result["val_mse"], rtol=1e-5)
+    assert model.encode(x).shape == (360, 8)
+    for picture in ("reconstructions.png", "loss.png"):
+        assert (folder / picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_new_folders_are_numbered_and_old_ones_kept(tmp_path):
+    for number in (1, 2):
+        done = tinyae("train", "--epochs", 1, "--json", cwd=tmp_path)
+        assert json.loads(done.stdout.splitlines()[-1])["out"] == os.path.join("runs", f"digits-{number}")
+    done = tinyae("train", "--epochs", 1, "--out", "runs/digits-1", cwd=tmp_path)
+    assert done.returncode == 2 and "exists" in done.stderr and "--overwrite" in done.stderr
+    done = tinyae("train", "--epochs", 1, "--seed", 3, "--out", "runs/digits-1", "--overwrite", cwd=tmp_path)
+    assert (
+        done.returncode == 0 and json.loads((tmp_path / "runs/digits-1/settings.json").read_text())["run"]["seed"] == 3
+    )
+    assert tinyae("train", "--epochs", 1, "--out", "a/b/c", cwd=tmp_path).returncode == 0
+    assert {p.name for p in (tmp_path / "a/b/c").iterdir()} == FILES
+
+
+@pytest.mark.parametrize("optimizer", ["gd", "sgd", "momentum", "adam"])
+def test_options_arrive(optimizer, tmp_path):
+    size = [] if optimizer == "gd" else ["--batch-size", 100]
+    done = tinyae(
+        "train",
+        "digits",
+        "--optimizer",
+        optimizer,
+        "--lr",
+        0.01,
+        "--epochs",
+        2,
+        "--seed",
+        4,
+        *size,
+        "--json",
+        cwd=tmp_path,
+    )
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["optimizer"], result["lr"], result["epochs"], result["seed"]) == (optimizer, 0.01, 2, 4)
+    assert result["batch_size"] == (1437 if optimizer == "gd" else 100)
+
+
+def test_the_same_seed_writes_the_same_bytes(tmp_path):
+    for out in ("a", "b"):
+        tinyae("train", "--epochs", 2, "--seed", 9, "--out", out, cwd=tmp_path)
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["train", "digit"], "unknown recipe 'digit'. Known, nearest first: digits"),
+        (["train", "--epochs", "0"], "epochs is 0; expected an integer >= 1"),
+        (["train", "--epochs", "many"], "'many' is not a valid integer"),
+        (["train", "--batch-size", "0"], "batch_size is 0"),
+        (["train", "--batch-size", "-5"], "batch_size is -5"),
+        (["train", "--lr", "0"], "lr is 0"),
+        (["train", "--lr", "nan"], "lr is nan"),
+        (["train", "--lr", "inf"], "lr is inf"),
+        (["train", "--optimizer", "adma"], "unknown optimizer 'adma'. Known, nearest first: adam"),
+        (["train", "--optimizer", "gd", "--batch-size", "32"], "Leave batch_size out"),
+        (["train", "--seed", "-1"], "seed is -1"),
+        (["train", "--backend", "torch"], "unknown backend 'torch'"),
+        (["train", "--out", "file"], "is a file"),
+        (["train", "--out", "file/below"], "file"),
+        (["train", "--optimizer", "sgd", "--lr", "1e30"], "the loss became"),
+        (["train", "--epoch", "3"], "No such option"),
+        (["train", "digits", "mnist"], "unexpected extra argument"),
+        (["trian"], "No such command"),
+    ],
+)
+def test_a_wrong_command_line_gets_one_clear_message(arguments, message, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    done = tinyae(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert done.stdout == "" and (tmp_path / "file").read_text() == "kept"
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_backend_without_its_library_or_device(tmp_path):
+    done = tinyae("train", "--backend", "cupy", "--epochs", 1, cwd=tmp_path)
+    if done.returncode == 0:
+        pytest.skip("there is a GPU here")
+    assert done.returncode == 2 and "backend 'cupy'" in done.stderr
+    assert "pip install" in done.stderr or "nvidia-smi" in done.stderr
+
+
+def test_help_and_version(tmp_path):
+    assert f"tinyae {ta.__version__}" in tinyae("--version", cwd=tmp_path).stdout
+    assert "train" in tinyae("--help", cwd=tmp_path).stdout
+    assert "--batch-size" in tinyae("train", "-h", cwd=tmp_path).stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_ctrl_c_saves_the_model_and_exits_with_130(tmp_path):
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from tinyae.cli import main; sys.exit(main())",
+        "train",
+        "--epochs",
+        "100000",
+        "--json",
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "runs/digits-1").exists():
+        time.sleep(0.05)
+    time.sleep(0.7)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err
+    result = json.loads(out.splitlines()[-1])
+    assert result["interrupted"] and "interrupted by Ctrl-C" in out
+    assert ta.load(tmp_path / "runs/digits-1").parameter_count() == 37448

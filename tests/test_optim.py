@@ -1,0 +1,147 @@
+"""Optimizers: each line of the algorithm, by hand; state; and what they refuse."""
+
+import numpy as np
+import pytest
+
+import tinyae as ta
+from tinyae.errors import DtypeError, RangeError, StateError
+from tinyae.optim import OPTIMIZERS, make_optimizer
+
+ALL = [
+    lambda p: ta.GradientDescent(p, 0.1),
+    lambda p: ta.SGD(p, 0.1, weight_decay=0.01),
+    lambda p: ta.Momentum(p, 0.1, 0.8, nesterov=True, weight_decay=0.01),
+    lambda p: ta.Adam(p, 0.1, weight_decay=0.01),
+]
+
+
+def two_steps(make, g1=0.5, g2=-0.25, start=1.0):
+    w = ta.Tensor([start], requires_grad=True, dtype="float64")
+    optimizer = make([w])
+    values = []
+    for g in (g1, g2):
+        w.grad = np.array([g])
+        optimizer.step()
+        values.append(w.item())
+    return values
+
+
+def test_two_steps_on_paper():
+    """One weight from 1, gradients 0.5 and -0.25; every number below can be had with a pencil."""
+    assert np.allclose(two_steps(lambda p: ta.GradientDescent(p, 0.1)), [0.95, 0.975])
+    assert np.allclose(two_steps(lambda p: ta.SGD(p, 0.1)), [0.95, 0.975])
+    # g + 0.1 w: 0.6 and then -0.25 + 0.094
+    assert np.allclose(two_steps(lambda p: ta.SGD(p, 0.1, weight_decay=0.1)), [0.94, 0.9556])
+    # v: 0.5, then 0.9 * 0.5 - 0.25 = 0.2
+    assert np.allclose(two_steps(lambda p: ta.Momentum(p, 0.1)), [0.95, 0.93])
+    # Nesterov: g + 0.9 v: 0.95, then -0.25 + 0.18 = -0.07
+    assert np.allclose(two_steps(lambda p: ta.Momentum(p, 0.1, nesterov=True)), [0.905, 0.912])
+    # Adam's first step is lr * sign(g), nearly; the second has m = 0.02, v = 0.00031225 before correction
+    m_hat, v_hat = 0.02 / (1 - 0.81), 0.00031225 / (1 - 0.998001)
+    first = 1 - 0.1 * 0.5 / (0.5 + 1e-8)
+    assert np.allclose(
+        two_steps(lambda p: ta.Adam(p, 0.1)), [first, first - 0.1 * m_hat / (np.sqrt(v_hat) + 1e-8)], rtol=1e-12
+    )
+    # decoupled decay: the weight shrinks by lr * 0.1, whatever the gradient
+    assert np.allclose(two_steps(lambda p: ta.Adam(p, 0.1, weight_decay=0.1))[0], 0.99 - 0.1 * 0.5 / (0.5 + 1e-8))
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_each_finds_the_bottom_of_a_bowl(make, backend):
+    w = ta.Tensor([3.0, -2.0], requires_grad=True).to(backend)
+    optimizer = make([w])
+    target = ta.Tensor([1.0, 0.5]).to(backend)
+    for _ in range(300):
+        optimizer.zero_grad()
+        ((w - target) ** 2).sum().backward()
+        optimizer.step()
+    assert np.allclose(w.numpy(), [1.0, 0.5], atol=0.05)
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_going_on_from_a_state_dict_is_going_on(make, rng):
+    gradients = rng.normal(size=(6, 3)).astype(np.float32)
+
+    def run(optimizer, w, steps):
+        for g in gradients[steps]:
+            w.grad = g.copy()
+            optimizer.step()
+
+    w = ta.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    whole = make([w])
+    run(whole, w, slice(0, 3))
+    twin = ta.Tensor(w.numpy().copy(), requires_grad=True)
+    other = type(whole)([twin], lr=0.77)
+    other.load_state_dict(whole.state_dict())
+    run(whole, w, slice(3, 6))
+    run(other, twin, slice(3, 6))
+    assert np.array_equal(w.numpy(), twin.numpy()) and other.settings() == whole.settings()
+
+
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
+    w = ta.Tensor([1.0, 2.0], requires_grad=True)
+    adam = ta.Adam([w])
+    w.grad = np.ones(2, np.float32)
+    adam.step()
+    before = adam.state_dict()
+    with pytest.raises(StateError, match="belongs to Momentum"):
+        adam.load_state_dict(ta.Momentum([w], 0.1).state_dict())
+    with pytest.raises(StateError, match=r"m of parameter 0 is \(3,\), expected \(2,\)"):
+        adam.load_state_dict(ta.Adam([ta.Tensor([1.0, 2.0, 3.0], requires_grad=True)]).state_dict())
+    with pytest.raises(StateError, match="2 parameters, expected 1"):
+        adam.load_state_dict(ta.Adam([w, w]).state_dict())
+    with pytest.raises(StateError, match="lacks algorithm"):
+        adam.load_state_dict({})
+    bad = adam.state_dict()
+    bad["settings"] = {**bad["settings"], "lr": -1}
+    with pytest.raises(RangeError):
+        adam.load_state_dict(bad)
+    after = adam.state_dict()
+    assert after["settings"] == before["settings"] and np.array_equal(after["state"][0]["m"], before["state"][0]["m"])
+
+
+def test_a_parameter_without_a_gradient_is_left_alone():
+    used, unused = ta.Tensor([1.0], requires_grad=True), ta.Tensor([1.0], requires_grad=True)
+    optimizer = ta.Adam([used, unused], weight_decay=0.1)
+    (used * 2).sum().backward()
+    optimizer.step()
+    assert unused.numpy() == 1 and used.numpy() != 1
+
+
+def test_state_follows_a_model_that_changes_its_type():
+    layer = ta.Dense(2, 1)
+    optimizer = ta.Adam(layer.parameters())
+    for dtype in ("float32", "float64"):
+        layer.astype(dtype)
+        layer(ta.Tensor(np.ones((1, 2), dtype))).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert optimizer.state[0]["m"].dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    "wrong, error, message",
+    [
+        (lambda p: ta.SGD(p, 0), RangeError, "SGD: lr is 0; expected a finite number > 0"),
+        (lambda p: ta.Adam(p, lr=float("nan")), RangeError, "Adam: lr is nan"),
+        (lambda p: ta.Adam(p, lr="fast"), RangeError, "lr is 'fast'"),
+        (lambda p: ta.Adam(p, betas=(0.9, 1)), RangeError, r"betas\[1\] is 1; expected a finite number >= 0 and < 1"),
+        (lambda p: ta.Adam(p, betas=0.9), RangeError, "betas is 0.9; expected two numbers"),
+        (lambda p: ta.Adam(p, eps=0), RangeError, "eps is 0"),
+        (lambda p: ta.Momentum(p, 0.1, momentum=1.5), RangeError, "momentum is 1.5"),
+        (lambda p: ta.SGD(p, 0.1, weight_decay=-1), RangeError, "weight_decay is -1"),
+        (lambda p: ta.SGD([], 0.1), RangeError, "there are no parameters"),
+        (lambda p: ta.SGD([np.ones(2)], 0.1), DtypeError, "parameter 0 is .*expected a Tensor with requires_grad=True"),
+        (lambda p: ta.SGD([ta.Tensor([1.0])], 0.1), DtypeError, "requires_grad=True"),
+        (lambda p: make_optimizer("adan", p), RangeError, "unknown optimizer 'adan'. Known, nearest first: adam"),
+    ],
+)
+def test_bad_settings_are_explained(wrong, error, message):
+    with pytest.raises(error, match=message):
+        wrong([ta.Tensor([1.0], requires_grad=True)])
+
+
+def test_every_optimizer_has_a_name():
+    assert {type(make_optimizer(name, [ta.Tensor([1.0], requires_grad=True)])) for name in OPTIMIZERS} == set(
+        OPTIMIZERS.values()
+    )

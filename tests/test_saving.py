@@ -1,0 +1,145 @@
+"""Model files: the same numbers back, or a refusal that says why."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from safetensors.numpy import save as to_bytes
+
+import tinyae as ta
+from tinyae.errors import ModelFileError, StateError
+
+
+@pytest.fixture
+def saved(digits_model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    ta.save(digits_model, path)
+    return path
+
+
+def test_a_model_comes_back_with_its_architecture_and_its_numbers(digits_model, saved, images):
+    loaded = ta.load(saved)
+    assert repr(loaded) == repr(digits_model)
+    assert np.array_equal(loaded.reconstruct(images), digits_model.reconstruct(images))
+    assert np.array_equal(ta.load(saved.parent).encode(images), digits_model.encode(images))
+
+
+def test_every_layer_can_be_saved(tmp_path):
+    model = ta.Sequential(
+        ta.Flatten(), ta.Dropout(0.2), ta.GaussianNoise(0.1), ta.Dense(4, 3, "gelu", init="glorot", bias=False), ta.Activation("tanh"),
+        ta.Reshape(3, 1),
+    ).astype("float64")  # fmt: skip
+    ta.save(model, tmp_path / "m")
+    loaded = ta.load(str(tmp_path / "m"))
+    assert repr(loaded) == repr(model) and loaded.dtype == np.float64
+    assert np.array_equal(loaded[3].weight.numpy(), model[3].weight.numpy())
+
+
+class Doubling(ta.Module):
+    def __init__(self, inner):
+        self.inner = inner
+
+    def forward(self, x):
+        return 2 * self.inner(x)
+
+    def config(self):
+        return {"inner": self.inner}
+
+
+def test_ones_own_class_is_given_to_load(tmp_path):
+    model = Doubling(ta.Dense(2, 2))
+    ta.save(model, tmp_path / "m")
+    with pytest.raises(ModelFileError, match=r"needs a class 'Doubling'.*classes=\[Doubling\]"):
+        ta.load(tmp_path / "m")
+    x = np.ones((1, 2), np.float32)
+    assert np.array_equal(ta.load(tmp_path / "m", classes=[Doubling])(x).numpy(), model(x).numpy())
+
+
+def test_a_class_without_config_is_not_saved(tmp_path):
+    class Mystery(ta.Module):
+        pass
+
+    with pytest.raises(StateError, match=r"Mystery has no config\(\)"):
+        ta.save(ta.Sequential(Mystery()), tmp_path / "m")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.5, 0.99])
+def test_a_truncated_file_is_refused(saved, share):
+    content = saved.read_bytes()
+    saved.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ModelFileError, match="truncated, damaged"):
+        ta.load(saved)
+
+
+def test_one_changed_bit_is_noticed(saved):
+    content = bytearray(saved.read_bytes())
+    content[-1000] ^= 1
+    saved.write_bytes(content)
+    with pytest.raises(ModelFileError, match="does not match its checksum"):
+        ta.load(saved)
+
+
+@pytest.mark.parametrize(
+    "metadata, message",
+    [
+        (None, "not a tinyae model"),
+        ({"format": "tinyae.model"}, "not a tinyae model"),
+        ({"tinyae": "[]"}, "not a tinyae model"),
+        ({"tinyae": "{"}, "damaged"),
+        ({"tinyae": '{"format": "other"}'}, "not a tinyae model"),
+        ({"tinyae": '{"format": "tinyae.model", "version": "99"}'}, "of version 99; this tinyae reads version 1"),
+        ({"tinyae": '{"format": "tinyae.model", "version": "1"}'}, "checksum"),
+    ],
+)
+def test_files_that_are_not_ours(tmp_path, metadata, message):
+    path = tmp_path / "m"
+    path.write_bytes(to_bytes({"a": np.ones(3)}, metadata))
+    with pytest.raises(ModelFileError, match=message):
+        ta.load(path)
+
+
+def test_other_files_and_missing_ones(tmp_path):
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(ModelFileError, match="not a safetensors file"):
+        ta.load(tmp_path / "text")
+    with pytest.raises(ModelFileError, match="there is no file"):
+        ta.load(tmp_path / "nothing")
+
+
+def test_an_architecture_that_does_not_fit_its_numbers(digits_model, tmp_path):
+    from tinyae.saving import FORMAT, VERSION, checksum, describe
+
+    state = digits_model.state_dict()
+    architecture = json.dumps(describe(digits_model)).replace('"out_features": 16', '"out_features": 17')
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "architecture": architecture,
+        "sha256": checksum(architecture, state),
+    }
+    (tmp_path / "m").write_bytes(to_bytes(state, {"tinyae": json.dumps(metadata)}))
+    with pytest.raises(ModelFileError, match="do not fit together"):
+        ta.load(tmp_path / "m")
+
+
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(digits_model, saved, monkeypatch):
+    old = saved.read_bytes()
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space left"):
+        ta.save(ta.Dense(3, 3), saved)
+    assert saved.read_bytes() == old and os.listdir(saved.parent) == [saved.name]
+
+
+def test_no_pickle_in_the_package():
+    package = os.path.dirname(ta.__file__)
+    for folder, _, files in os.walk(package):
+        for name in files:
+            if name.endswith(".py"):
+                with open(os.path.join(folder, name)) as file:
+                    assert "import pickle" not in file.read()

@@ -1,0 +1,182 @@
+"""The same computations in PyTorch: gradients, optimizers, and training from the same weights."""
+
+import numpy as np
+import pytest
+
+import tinyae as ta
+
+torch = pytest.importorskip("torch", reason="needs torch, from the extra 'peers', to compare with")
+F = torch.nn.functional
+
+LABELS = np.array([2, 0, 1])
+MASK = np.array([[True, False, True, False], [False, True, True, False], [True, True, False, False]])
+
+
+def assigned(x, v):
+    y = x * 1.0
+    y[1:, 0] = v
+    return y
+
+
+N34, N4, POSITIVE = (3, 4), (4,), "positive"
+# name -> (ours, PyTorch's, shapes of the inputs; "positive" makes them so)
+PAIRS = {
+    "add": (lambda x, y: x + y, lambda x, y: x + y, [N34, N4]),
+    "subtract": (lambda x, y: x - y, lambda x, y: x - y, [N34, (3, 1)]),
+    "multiply": (lambda x, y: x * y, lambda x, y: x * y, [N34, N4]),
+    "divide": (lambda x, y: x / y, lambda x, y: x / y, [N34, N4]),
+    "negative": (lambda x: -x, lambda x: -x, [N34]),
+    "power": (lambda x: x**3, lambda x: x**3, [N34]),
+    "power of a tensor": (lambda x, y: x**y, lambda x, y: x**y, [N34, N34, POSITIVE]),
+    "number to a power": (lambda x: 2**x, lambda x: 2**x, [N34]),
+    "matmul": (lambda x, y: x @ y, lambda x, y: x @ y, [(2, 3, 4), (4, 5)]),
+    "affine": (ta.functional.affine, lambda x, w, b: F.linear(x, w.T, b), [N34, (4, 2), (2,)]),
+    "exp": (lambda x: x.exp(), lambda x: x.exp(), [N34]),
+    "log": (lambda x: x.log(), lambda x: x.log(), [N34, POSITIVE]),
+    "sqrt": (lambda x: x.sqrt(), lambda x: x.sqrt(), [N34, POSITIVE]),
+    "abs": (lambda x: x.abs(), lambda x: x.abs(), [N34]),
+    "clip": (lambda x: x.clip(-0.5, 0.5), lambda x: x.clip(-0.5, 0.5), [N34]),
+    "maximum": (ta.maximum, torch.maximum, [N34, N34]),
+    "where": (lambda x, y: ta.where(MASK, x, y), lambda x, y: torch.where(torch.tensor(MASK), x, y), [N34, N34]),
+    "relu": (ta.relu, F.relu, [N34]),
+    "leaky_relu": (ta.leaky_relu, F.leaky_relu, [N34]),
+    "elu": (ta.elu, F.elu, [N34]),
+    "sigmoid": (ta.sigmoid, torch.sigmoid, [N34]),
+    "tanh": (ta.tanh, torch.tanh, [N34]),
+    "softplus": (ta.softplus, F.softplus, [N34]),
+    "gelu": (ta.gelu, F.gelu, [N34]),
+    "softmax": (ta.softmax, lambda x: F.softmax(x, -1), [N34]),
+    "log_softmax": (lambda x: ta.log_softmax(x, 0), lambda x: F.log_softmax(x, 0), [N34]),
+    "sum": (lambda x: x.sum(axis=(0, 2)), lambda x: x.sum((0, 2)), [(2, 3, 4)]),
+    "mean": (lambda x: x.mean(axis=1, keepdims=True), lambda x: x.mean(1, keepdim=True), [(2, 3, 4)]),
+    "max": (lambda x: x.max(axis=1), lambda x: x.max(1).values, [N34]),
+    "reshape": (lambda x: x.reshape(2, -1), lambda x: x.reshape(2, -1), [N34]),
+    "transpose": (lambda x: x.transpose(2, 0, 1), lambda x: x.permute(2, 0, 1), [(2, 3, 4)]),
+    "getitem": (lambda x: x[[0, 2, 0], 1:], lambda x: x[[0, 2, 0], 1:], [N34]),
+    "setitem": (assigned, assigned, [N34, (2,)]),
+    "concatenate": (lambda x, y: ta.concatenate([x, y], 1), lambda x, y: torch.cat([x, y], 1), [N34, (3, 2)]),
+    "stack": (lambda x, y: ta.stack([x, y], -1), lambda x, y: torch.stack([x, y], -1), [N34, N34]),
+    "astype": (lambda x: x.astype("float32") * 2, lambda x: x.float() * 2, [N34]),
+    "mse_loss": (ta.mse_loss, F.mse_loss, [N34, N34]),
+    "bce_with_logits_loss": (
+        lambda z: ta.bce_with_logits_loss(z, MASK * 0.7),
+        lambda z: F.binary_cross_entropy_with_logits(z, torch.tensor(MASK * 0.7)),
+        [N34],
+    ),
+    "binary_cross_entropy": (
+        lambda z: ta.binary_cross_entropy(ta.sigmoid(z), MASK * 0.7, "none"),
+        lambda z: F.binary_cross_entropy(torch.sigmoid(z), torch.tensor(MASK * 0.7), reduction="none"),
+        [N34],
+    ),
+    "cross_entropy": (lambda z: ta.cross_entropy(z, LABELS), lambda z: F.cross_entropy(z, torch.tensor(LABELS)), [N34]),
+    "kl_divergence": (
+        lambda x, y: ta.kl_divergence(ta.softmax(x), ta.softmax(y)),
+        lambda x, y: F.kl_div(F.log_softmax(y, 1), F.softmax(x, 1), reduction="batchmean"),
+        [N34, N34],
+    ),
+    "gaussian_kl": (
+        ta.gaussian_kl,
+        lambda m, v: torch.distributions.kl_divergence(
+            torch.distributions.Normal(m, torch.exp(0.5 * v)), torch.distributions.Normal(0.0, 1.0)
+        ).sum(1).mean(),
+        [N34, N34],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_values_and_gradients_agree(name, rng):
+    ours, theirs, shapes = PAIRS[name]
+    positive = POSITIVE in shapes
+    arrays = [rng.random(s) + 0.5 if positive else rng.normal(size=s) for s in shapes if s != POSITIVE]
+    a = [ta.Tensor(x.copy(), requires_grad=True) for x in arrays]
+    b = [torch.tensor(x, requires_grad=True) for x in arrays]
+    y, z = ours(*a), theirs(*b)
+    tolerance = 1e-6 if name == "astype" else 1e-12
+    assert np.allclose(y.numpy(), z.detach().numpy(), rtol=tolerance, atol=tolerance)
+    cotangent = rng.normal(size=y.shape)
+    y.backward(cotangent)
+    z.backward(torch.tensor(cotangent, dtype=z.dtype))
+    for i, (p, q) in enumerate(zip(a, b)):
+        assert np.allclose(p.grad, q.grad.numpy(), rtol=tolerance, atol=tolerance), f"input {i}"
+
+
+def test_every_operation_is_compared():
+    from tinyae.ops import OPERATIONS
+
+    assert set(OPERATIONS) <= set(PAIRS)
+
+
+OPTIMIZERS = {
+    "gd": (lambda p: ta.GradientDescent(p, 0.05), lambda p: torch.optim.SGD(p, 0.05)),
+    "sgd": (lambda p: ta.SGD(p, 0.05, weight_decay=0.01), lambda p: torch.optim.SGD(p, 0.05, weight_decay=0.01)),
+    "momentum": (
+        lambda p: ta.Momentum(p, 0.02, 0.8, weight_decay=0.01),
+        lambda p: torch.optim.SGD(p, 0.02, momentum=0.8, weight_decay=0.01),
+    ),
+    "nesterov": (
+        lambda p: ta.Momentum(p, 0.02, 0.8, nesterov=True, weight_decay=0.01),
+        lambda p: torch.optim.SGD(p, 0.02, momentum=0.8, nesterov=True, weight_decay=0.01),
+    ),
+    "adam": (
+        lambda p: ta.Adam(p, 0.01, betas=(0.8, 0.99), eps=1e-6),
+        lambda p: torch.optim.Adam(p, 0.01, betas=(0.8, 0.99), eps=1e-6),
+    ),
+    "adamw": (lambda p: ta.Adam(p, 0.01, weight_decay=0.1), lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.1)),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_200_steps_of_each_optimizer_in_float64(name, rng):
+    x, y = rng.normal(size=(20, 5)), rng.normal(size=(20, 3))
+    start = [rng.normal(size=(5, 8)), rng.normal(size=8), rng.normal(size=(8, 3)), rng.normal(size=3)]
+    ours = [ta.Tensor(w.copy(), requires_grad=True) for w in start]
+    theirs = [torch.tensor(w, requires_grad=True) for w in start]
+    a, b = OPTIMIZERS[name][0](ours), OPTIMIZERS[name][1](theirs)
+    for _ in range(200):
+        a.zero_grad()
+        b.zero_grad()
+        ta.mse_loss(ta.tanh(ta.Tensor(x) @ ours[0] + ours[1]) @ ours[2] + ours[3], y).backward()
+        F.mse_loss(
+            torch.tanh(torch.tensor(x) @ theirs[0] + theirs[1]) @ theirs[2] + theirs[3], torch.tensor(y)
+        ).backward()
+        a.step()
+        b.step()
+    for p, q, w in zip(ours, theirs, start):
+        assert np.abs(p.numpy() - q.detach().numpy()).max() < 1e-10
+        assert not np.allclose(p.numpy(), w)
+
+
+@pytest.mark.parametrize("loss", ["mse", "bce"])
+def test_three_training_steps_of_an_autoencoder_in_float32(loss, rng):
+    x = rng.random((96, 64), dtype=np.float32)
+    ta.manual_seed(0)
+    model = ta.Autoencoder(
+        ta.Sequential(ta.Dense(64, 32, "relu"), ta.Dense(32, 8)),
+        ta.Sequential(ta.Dense(8, 32, "relu"), ta.Dense(32, 64, "sigmoid")),
+    )
+    layers = [torch.nn.Linear(m, n) for m, n in [(64, 32), (32, 8), (8, 32), (32, 64)]]
+    tensors = list(model.state_dict().values())
+    with torch.no_grad():
+        for layer, weight, bias in zip(layers, tensors[::2], tensors[1::2]):
+            layer.weight.copy_(torch.tensor(weight.T))
+            layer.bias.copy_(torch.tensor(bias))
+    theirs = torch.nn.Sequential(
+        layers[0], torch.nn.ReLU(), layers[1], layers[2], torch.nn.ReLU(), layers[3], torch.nn.Sigmoid()
+    )
+    optimizer = torch.optim.Adam(theirs.parameters(), lr=1e-3)
+    losses = []
+    for start in range(0, 96, 32):
+        batch = torch.tensor(x[start : start + 32])
+        optimizer.zero_grad()
+        value = {"mse": F.mse_loss, "bce": F.binary_cross_entropy}[loss](theirs(batch), batch)
+        value.backward()
+        optimizer.step()
+        losses.append(value.item())
+    seen = []
+    note = type("Note", (ta.Callback,), {"on_batch_end": lambda self, batch, logs: seen.append(logs["loss"])})()
+    model.fit(x, 1, batch_size=32, loss=loss, shuffle=False, callbacks=[note], progress=False)
+    assert np.allclose(seen, losses, rtol=1e-5)
+    for layer, (weight, bias) in zip(layers, zip(*[iter(model.parameters())] * 2)):
+        assert np.abs(weight.numpy() - layer.weight.detach().numpy().T).max() < 1e-5
+        assert np.abs(bias.numpy() - layer.bias.detach().numpy()).max() < 1e-5

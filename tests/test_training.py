@@ -1,0 +1,377 @@
+"""fit: the same numbers as a loop by hand, and everything that can go wrong on the way."""
+
+import signal
+import threading
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+
+import tinyae as ta
+from tinyae.data import check_values
+from tinyae.errors import DtypeError, RangeError, ShapeError, TrainingError
+
+
+def weights(model):
+    return b"".join(value.tobytes() for value in model.state_dict().values())
+
+
+def quick(model, x, epochs=2, **options):
+    return model.fit(x, epochs, progress=False, **options)
+
+
+def made(seed=0):
+    ta.manual_seed(seed)
+    return ta.Autoencoder(
+        ta.Sequential(ta.Flatten(), ta.Dense(64, 16, "relu"), ta.Dropout(0.2), ta.Dense(16, 4)),
+        ta.Sequential(ta.GaussianNoise(0.1), ta.Dense(4, 64, "sigmoid"), ta.Reshape(8, 8, 1)),
+    )
+
+
+# ---------------------------------------------------------------- the numbers
+
+
+@pytest.mark.parametrize("loss", ["mse", "bce"])
+def test_fit_gives_the_same_bits_as_a_loop_by_hand(loss, images, backend):
+    fitted = made().to(backend)
+    history = quick(fitted, images, 3, batch_size=16, seed=5, loss=loss)
+
+    model = made().to(backend)
+    optimizer = ta.Adam(model.parameters())
+    ta.manual_seed(5)
+    losses = []
+    for epoch in range(3):
+        total = 0.0
+        for x in ta.batches(images, 16, seed=5, epoch=epoch, backend=backend.name):
+            optimizer.zero_grad()
+            value = ta.mse_loss(model(x), x) if loss == "mse" else ta.bce_with_logits_loss(model.before_sigmoid(x), x)
+            value.backward()
+            optimizer.step()
+            total += value.item() * len(x)
+        losses.append(total / len(images))
+    assert weights(model) == weights(fitted)
+    assert history["loss"] == losses
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(images):
+    def trained(seed, fit_seed):
+        model = made(seed)
+        quick(model, images, seed=fit_seed)
+        return weights(model)
+
+    assert trained(0, 0) == trained(0, 0)
+    assert len({trained(0, 0), trained(1, 0), trained(0, 1)}) == 3
+
+
+def test_every_example_is_seen_once_per_epoch_and_the_last_batch_is_kept():
+    x = np.arange(10, dtype=np.float32)[:, None]
+    sizes, seen = [], []
+    for batch, label in ta.batches(x, 4, y=np.arange(10), seed=1):
+        sizes.append(len(batch))
+        seen += batch.numpy().ravel().tolist()
+        assert label.dtype == np.int64 and np.array_equal(batch.numpy().ravel(), label.numpy())
+    assert sizes == [4, 4, 2] and sorted(seen) == list(range(10)) and seen != list(range(10))
+    assert [b.numpy().ravel().tolist() for b in ta.batches(x, 6, shuffle=False)] == [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9]]
+    orders = [tuple(b.numpy().ravel()) for epoch in (0, 1) for b in ta.batches(x, 10, epoch=epoch)]
+    assert orders[0] != orders[1]
+
+
+def test_the_epoch_loss_is_the_mean_over_examples(images):
+    """Three batches of 20, 20 and 10: each example counts the same."""
+
+    class Frozen(ta.SGD):
+        def step(self):
+            pass
+
+    model = made().eval()
+    model.encoder.layers.pop(2)
+    model.decoder.layers.pop(0)
+    history = quick(model, images, 1, batch_size=20, optimizer=Frozen(model.parameters(), 1.0), validation_data=images)
+    expected = ta.mse_loss(model.reconstruct(images), images).item()
+    assert np.isclose(history["loss"][0], expected, rtol=1e-6) and np.isclose(
+        history["val_loss"][0], expected, rtol=1e-6
+    )
+
+
+def test_training_learns_on_every_optimizer(images):
+    for name, lr in (("gd", 1.0), ("sgd", 1.0), ("momentum", 0.3), ("adam", 3e-3)):
+        history = quick(made(), images, 15, optimizer=name, lr=lr)
+        assert history["loss"][-1] < history["loss"][0]
+        assert len(history) == 15 and history.records[-1]["lr"] == lr
+
+
+def test_a_batch_larger_than_the_data_is_one_batch(images):
+    assert len(quick(made(), images, batch_size=1000)) == 2
+
+
+def test_other_models_and_targets(rng, backend):
+    x = rng.normal(size=(200, 2)).astype(np.float32)
+    y = (x[:, 0] * x[:, 1] > 0).astype(np.int64)
+    ta.manual_seed(0)
+    model = ta.Sequential(ta.Dense(2, 16, "relu"), ta.Dense(16, 2)).to(backend)
+    ta.fit(model, x, y, 60, lr=1e-2, loss="cross_entropy", validation_data=(x, y), progress=False)
+    right = model(ta.Tensor(x).to(backend)).numpy().argmax(axis=1) == y
+    assert right.mean() > 0.95
+
+
+def test_a_loss_of_ones_own(images):
+    history = quick(made(), images, loss=lambda p, t: (p - t).abs().mean())
+    assert history["loss"][1] < history["loss"][0]
+
+
+def test_data_of_another_type_are_converted_batch_by_batch(images):
+    a, b = made(), made()
+    quick(a, images)
+    quick(b, images.astype(np.float64))
+    assert weights(a) == weights(b)
+
+
+def test_the_data_set_is_not_copied(rng):
+    x = rng.random((4000, 1000), dtype=np.float32)  # 16 MB
+    model = ta.Autoencoder(ta.Dense(1000, 4), ta.Dense(4, 1000))
+    tracemalloc.start()
+    quick(model, x, 1, batch_size=64)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.6 * x.nbytes
+
+
+def test_modes_are_put_back(images):
+    model = made().eval()
+    quick(model, images, validation_data=images)
+    assert not any(module.training for module in model.modules())
+
+
+# ---------------------------------------------------------------- callbacks and regularizers
+
+
+def test_callbacks_are_called_at_every_joint(images):
+    class Note(ta.Callback):
+        calls = []
+
+        def on_train_begin(self):
+            self.calls.append("begin")
+
+        def on_epoch_begin(self, epoch):
+            self.calls.append(f"epoch {epoch}")
+
+        def on_batch_end(self, batch, logs):
+            self.calls.append(f"batch {batch}")
+            assert logs["loss"] > 0
+
+        def on_epoch_end(self, epoch, logs):
+            self.calls.append(f"end {epoch}")
+            assert set(logs) == {"epoch", "loss", "val_loss", "lr", "seconds"}
+            if epoch == 2:
+                self.trainer.stop("enough")
+
+        def on_train_end(self):
+            self.calls.append("done")
+
+    history = quick(made(), images, 5, batch_size=25, callbacks=[Note()], validation_data=images)
+    one = ["batch 1", "batch 2"]
+    assert Note.calls == ["begin", "epoch 1", *one, "end 1", "epoch 2", *one, "end 2", "done"]
+    assert history.stop_reason == "enough" and len(history) == 2
+
+
+def test_early_stopping_waits_its_patience_and_restores_the_best(images):
+    class Scripted(ta.Callback):
+        """Stands before EarlyStopping and gives it a loss to see."""
+
+        values = [5, 3, 4, 3.5, 2.95, 3, 3]
+
+        def on_epoch_end(self, epoch, logs):
+            logs["val_loss"] = self.values[epoch - 1]
+            snapshots.append(weights(self.trainer.model))
+
+    snapshots, model = [], made()
+    history = quick(model, images, 7, callbacks=[Scripted(), ta.EarlyStopping(2)], validation_data=images)
+    assert len(history) == 4 and "val_loss has not fallen for 2 epochs" in history.stop_reason
+    assert weights(model) == snapshots[1] != snapshots[3]
+
+    snapshots, model = [], made()
+    history = quick(
+        model,
+        images,
+        7,
+        callbacks=[Scripted(), ta.EarlyStopping(3, min_delta=0.1, restore_best=False)],
+        validation_data=images,
+    )
+    assert len(history) == 5 and weights(model) == snapshots[4]
+
+
+def test_stop_at_loss(images):
+    history = quick(made(), images, 200, lr=1e-2, callbacks=[ta.StopAtLoss(0.09)])
+    assert history["loss"][-1] <= 0.09 < history["loss"][-2] and "reached" in history.stop_reason
+
+
+def test_regularizers_add_their_penalty(images):
+    model = made()
+    with ta.no_grad():
+        matrices = [p.numpy() for p in model.parameters() if p.ndim == 2]
+        assert np.isclose(ta.L1(0.1)(model).item(), 0.1 * sum(np.abs(m).sum() for m in matrices), rtol=1e-5)
+        assert np.isclose(ta.L2(0.1)(model).item(), 0.1 * sum((m**2).sum() for m in matrices), rtol=1e-5)
+    plain, penalised = made(), made()
+    quick(plain, images, 20)
+    history = quick(penalised, images, 20, regularizers=[ta.L2(1e-2), ta.L1(1e-4)])
+    assert history["penalty"][-1] < history["penalty"][0]
+    size = [sum((p.numpy() ** 2).sum() for p in m.parameters() if p.ndim == 2) for m in (plain, penalised)]
+    assert size[1] < size[0]
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+def test_a_nan_loss_stops_with_step_rate_and_gradient_and_puts_the_model_back(images):
+    model, states = made(), []
+
+    class Poison(ta.Callback):
+        def on_epoch_end(self, epoch, logs):
+            states.append(weights(self.trainer.model))
+
+        def on_batch_end(self, batch, logs):
+            if self.trainer.epoch == 1 and batch == 1:
+                self.trainer.model.decoder[1].weight.data[0, 0] = np.nan
+
+    with pytest.raises(
+        TrainingError,
+        match=r"became nan in step 4 \(epoch 2, batch 2\), with learning rate 0\.001.*largest gradient .* in (en|de)coder",
+    ):
+        quick(model, images, 3, batch_size=25, callbacks=[Poison()])
+    assert weights(model) == states[0]
+
+
+def test_a_learning_rate_that_is_far_too_large_is_named(images):
+    model = ta.Autoencoder(
+        ta.Sequential(ta.Flatten(), ta.Dense(64, 8)), ta.Sequential(ta.Dense(8, 64), ta.Reshape(8, 8, 1))
+    )
+    with np.errstate(all="ignore"), pytest.raises(TrainingError, match="learning rate 1e\\+06.*smaller learning rate"):
+        quick(model, images, 20, optimizer="sgd", lr=1e6)
+
+
+def test_a_collapsed_model_is_noticed(images):
+    model = made()
+    with ta.no_grad():
+        model.decoder[1].bias += -60.0  # a saturated sigmoid: outputs 0, gradient 0
+    with pytest.warns(ta.CollapseWarning, match="predicts the same for every input"):
+        quick(model, images, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick(made(), images, 3)
+
+
+def interrupt_at(at_epoch, at_batch):
+    class Interrupt(ta.Callback):
+        batches = 0
+
+        def on_batch_end(self, batch, logs):
+            self.batches += 1
+            if self.trainer.epoch + 1 == at_epoch and batch == at_batch:
+                signal.raise_signal(signal.SIGINT)
+
+    return Interrupt()
+
+
+def test_ctrl_c_ends_the_batch_in_hand_and_keeps_the_model(images):
+    callback, model, before = interrupt_at(2, 1), made(), signal.getsignal(signal.SIGINT)
+    history = quick(model, images, 5, batch_size=10, callbacks=[callback])
+    assert history.interrupted and len(history) == 1 and callback.batches == 6
+    assert history.stop_reason == "interrupted by Ctrl-C after 1 whole epochs"
+    assert signal.getsignal(signal.SIGINT) is before
+    callback = interrupt_at(2, 5)  # in the last batch: the epoch is whole
+    assert len(quick(made(), images, 5, batch_size=10, callbacks=[callback])) == 2
+
+
+def test_a_second_ctrl_c_acts_at_once(images):
+    class Twice(ta.Callback):
+        def on_batch_end(self, batch, logs):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        quick(made(), images, callbacks=[Twice()])
+
+
+def test_training_in_two_threads_gives_each_its_own_numbers(images):
+    def train(seed):
+        model = made(seed)
+        quick(model, images, 3, seed=seed)
+        results[seed] = weights(model)
+
+    results = {}
+    expected = {}
+    for seed in (1, 2):
+        train(seed)
+        expected[seed] = results.pop(seed)
+    threads = [threading.Thread(target=train, args=(seed,)) for seed in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == expected
+
+
+BAD = np.random.default_rng(0).random((20, 8, 8, 1)).astype(np.float32)
+WITH_NAN, TOO_LARGE = BAD.copy(), BAD * 255
+WITH_NAN[3, 2, 1, 0], WITH_NAN[7] = np.nan, np.inf
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({"x": WITH_NAN}, RangeError, r"65 of 1280 values are NaN or infinite, the first at index \(3, 2, 1, 0\)"),
+        ({"x": TOO_LARGE}, RangeError, r"range from .* to 25\d.*divide pixels by 255"),
+        ({"x": TOO_LARGE, "loss": "bce"}, RangeError, r"reach \[0, 1\]"),
+        ({"x": BAD, "validation_data": TOO_LARGE}, RangeError, "validation_data: the data range"),
+        ({"x": BAD.astype(object)}, DtypeError, "of type object"),
+        ({"x": BAD[:0]}, ShapeError, "at least one example"),
+        ({"x": BAD[:, :4]}, ShapeError, r"Dense: the input has shape \(20, 32\)"),
+        ({"epochs": 0}, RangeError, "epochs is 0; expected an integer >= 1"),
+        ({"epochs": 2.5}, RangeError, "epochs is 2.5"),
+        ({"batch_size": 0}, RangeError, "batch_size is 0"),
+        ({"batch_size": 8, "optimizer": "gd"}, RangeError, "gradient descent takes the gradient of all 20 examples"),
+        ({"optimizer": "adma"}, RangeError, "unknown optimizer 'adma'. Known, nearest first: adam"),
+        ({"loss": "mes"}, RangeError, "unknown loss 'mes'. Known, nearest first: mse"),
+        ({"lr": -1}, RangeError, "lr is -1"),
+        ({"seed": -1}, RangeError, "seed is -1"),
+        ({"loss": "cross_entropy"}, DtypeError, "needs integer labels, but the targets are float32"),
+        ({"validation_data": (BAD, BAD[:3])}, ShapeError, "20 examples, but 3 targets"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_explained_and_nothing_changes(options, error, message):
+    model = made()
+    before = weights(model)
+    options = {"x": BAD, "epochs": 1, "progress": False, **options}
+    with pytest.raises(error, match=message):
+        model.fit(**options)
+    assert weights(model) == before
+
+
+def test_an_optimizer_must_belong_to_the_model(images):
+    stranger = ta.Adam(made().parameters())
+    with pytest.raises(RangeError, match="holds none of the model's parameters"):
+        quick(made(), images, optimizer=stranger)
+    model = made()
+    with pytest.raises(RangeError, match="lr=0.1 was given beside Adam"):
+        quick(model, images, optimizer=ta.Adam(model.parameters()), lr=0.1)
+
+
+def test_bce_needs_a_sigmoid_at_the_end(images):
+    model = ta.Autoencoder(
+        ta.Sequential(ta.Flatten(), ta.Dense(64, 4)), ta.Sequential(ta.Dense(4, 64, "relu"), ta.Reshape(8, 8, 1))
+    )
+    with pytest.raises(ShapeError, match="needs a model that ends in a sigmoid.*Dense"):
+        quick(model, images, loss="bce")
+
+
+def test_an_output_that_cannot_meet_its_target(images):
+    model = ta.Autoencoder(ta.Sequential(ta.Flatten(), ta.Dense(64, 4)), ta.Dense(4, 64))
+    with pytest.raises(ShapeError, match=r"output has shape \(32, 64\), its target \(32, 8, 8, 1\).*Reshape"):
+        quick(model, images)
+
+
+def test_values_are_checked_in_pieces(monkeypatch):
+    monkeypatch.setattr("tinyae.data.CHUNK", 64)
+    with pytest.raises(RangeError, match=r"65 of 1280 .* \(3, 2, 1, 0\)"):
+        check_values("x", WITH_NAN)

@@ -1,0 +1,65 @@
+"""What may be computed with: data from outside, checked, and shapes that do not fit, explained."""
+
+import numpy as np
+
+from .backend import FLOATS, backend_of
+from .errors import DtypeError, ShapeError
+
+
+def checked_array(x, name):
+    """Data from outside as an array of a kind that tinyae computes with."""
+    if backend_of(x) is not None:
+        array = x
+    else:
+        try:
+            array = np.asarray(x)
+        except ValueError as error:
+            raise ShapeError(f"{name}: the data have no rectangular shape: {error}.") from None
+    if array.dtype not in FLOATS and array.dtype.kind not in "iub":
+        cure = "Convert them first, for example with .astype('float32')."
+        if array.dtype.kind == "c":
+            cure = "Give the real and the imaginary part as two arrays."
+        raise DtypeError(
+            f"{name}: data of type {array.dtype} (from {type(x).__name__}); "
+            f"expected float32, float64, integers or bools. {cure}"
+        )
+    if array.size == 0:
+        raise ShapeError(f"{name}: the data are empty, shape {array.shape}; expected at least one element.")
+    return array
+
+
+def broadcast_error(op, arrays):
+    """Say which axis of which operands does not broadcast."""
+    X, Y = arrays[-2:]
+    rank = max(X.ndim, Y.ndim)
+    for axis in range(1, min(X.ndim, Y.ndim) + 1):
+        m, n = X.shape[-axis], Y.shape[-axis]
+        if m != n and 1 not in (m, n):
+            return ShapeError(
+                f"{op.name}: shapes {X.shape} and {Y.shape} do not broadcast: counted from the right, "
+                f"axis {axis} of {rank} has {m} against {n}; they must be equal, or one of them 1."
+            )
+    return ShapeError(f"{op.name}: shapes {', '.join(str(a.shape) for a in arrays)} do not broadcast.")
+
+
+def float_type(dtype):
+    """A float type given by name or NumPy type; anything else is refused."""
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        raise DtypeError(f"dtype: {dtype!r} is no number type; expected 'float32' or 'float64'.") from None
+    if dtype not in FLOATS:
+        raise DtypeError(
+            f"dtype: {dtype} given; expected float32 or float64. Integers and bools keep the type of their array."
+        )
+    return dtype
+
+
+def as_ints(name, numbers):
+    """``f(2, 3)`` and ``f((2, 3))`` alike, as a tuple of ints."""
+    if len(numbers) == 1 and isinstance(numbers[0], (tuple, list)):
+        numbers = numbers[0]
+    try:
+        return tuple(int(n.__index__()) for n in numbers)
+    except AttributeError:
+        raise ShapeError(f"{name}: {numbers!r} given; expected integers.") from None

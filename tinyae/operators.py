@@ -1,0 +1,141 @@
+"""Python's operators and the usual methods, as operations: ``x + y`` is ``apply(ops.Add, x, y)``.
+
+Nothing is computed here. Each line only names the operation; formulas are in ``ops/``.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .errors import RangeError
+from .operands import as_ints
+
+
+class Operators:
+    """What a Tensor can do with ``+``, ``@``, ``.sum()`` and so on."""
+
+    __slots__ = ()
+    __array_ufunc__ = None  # array * tensor is left to the tensor
+    __hash__ = object.__hash__  # == compares elements, but a tensor in a dict is itself
+    _apply: Callable[..., Any]
+    _compare: Callable[..., Any]
+
+    # ------------------------------------------------------------ arithmetic
+
+    def __add__(self, other):
+        return self._apply(ops.Add, self, other)
+
+    def __radd__(self, other):
+        return self._apply(ops.Add, other, self)
+
+    def __sub__(self, other):
+        return self._apply(ops.Subtract, self, other)
+
+    def __rsub__(self, other):
+        return self._apply(ops.Subtract, other, self)
+
+    def __mul__(self, other):
+        return self._apply(ops.Multiply, self, other)
+
+    def __rmul__(self, other):
+        return self._apply(ops.Multiply, other, self)
+
+    def __truediv__(self, other):
+        return self._apply(ops.Divide, self, other)
+
+    def __rtruediv__(self, other):
+        return self._apply(ops.Divide, other, self)
+
+    def __neg__(self):
+        return self._apply(ops.Negative, self)
+
+    def __pos__(self):
+        return self
+
+    def __pow__(self, exponent):
+        """x**p for a number p; for a tensor p, e^(p ln x), which needs x > 0."""
+        if isinstance(exponent, (int, float)) and not isinstance(exponent, bool):
+            return self._apply(ops.Power, self, p=exponent)
+        return self._apply(ops.Exp, self._apply(ops.Multiply, exponent, self.log()))
+
+    def __rpow__(self, base):
+        return self._apply(ops.Exp, self._apply(ops.Multiply, self, np.log(base)))
+
+    def __matmul__(self, other):
+        return self._apply(ops.MatMul, self, other)
+
+    def __rmatmul__(self, other):
+        return self._apply(ops.MatMul, other, self)
+
+    def exp(self):
+        """e**x, element by element."""
+        return self._apply(ops.Exp, self)
+
+    def log(self):
+        """The natural logarithm."""
+        return self._apply(ops.Log, self)
+
+    def sqrt(self):
+        """The square root."""
+        return self._apply(ops.Sqrt, self)
+
+    def abs(self):
+        """The absolute value; its derivative at 0 is 0."""
+        return self._apply(ops.Abs, self)
+
+    __abs__ = abs
+
+    def clip(self, low=None, high=None):
+        """Values limited to [low, high]; the derivative is 0 outside."""
+        if low is not None and high is not None and low > high:
+            raise RangeError(f"clip: low is {low}, high {high}; expected low <= high.")
+        return self._apply(ops.Clip, self, low=low, high=high)
+
+    # ------------------------------------------------------------ comparison: no gradients
+
+    # ------------------------------------------------------------ comparison: bools, no gradients
+
+    def __eq__(self, other):
+        return self._compare(other, operator.eq)
+
+    def __ne__(self, other):
+        return self._compare(other, operator.ne)
+
+    def __lt__(self, other):
+        return self._compare(other, operator.lt)
+
+    def __le__(self, other):
+        return self._compare(other, operator.le)
+
+    def __gt__(self, other):
+        return self._compare(other, operator.gt)
+
+    def __ge__(self, other):
+        return self._compare(other, operator.ge)
+
+    # ------------------------------------------------------------ reductions
+
+    def sum(self, axis=None, keepdims=False):
+        """The sum over ``axis`` (None: all; int; tuple of ints)."""
+        return self._apply(ops.Sum, self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis=None, keepdims=False):
+        """The mean over ``axis``."""
+        return self._apply(ops.Mean, self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis=None, keepdims=False):
+        """The largest element over ``axis``; of equal ones the first receives the gradient."""
+        return self._apply(ops.Max, self, axis=axis, keepdims=keepdims)
+
+    # ------------------------------------------------------------ shapes
+
+    def reshape(self, *shape):
+        """The same elements in another shape; one axis may be -1."""
+        return self._apply(ops.Reshape, self, shape=as_ints("reshape", shape))
+
+    def transpose(self, *axes):
+        """The axes in another order; without arguments, reversed."""
+        return self._apply(ops.Transpose, self, axes=as_ints("transpose", axes) if axes and axes != (None,) else None)

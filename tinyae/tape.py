@@ -1,0 +1,197 @@
+r"""The tape: what was recorded, and the backward pass over it. The heart of the engine.
+
+Every operation on a tensor that asks for gradients leaves a Node behind: which operation ran, on
+whose outputs, and what it saved. The nodes reachable from a loss are its *tape*. The backward pass
+walks the tape from the loss to the leaves and applies the chain rule once per node:
+
+.. math:: \bar X = \bar Y \, \frac{\partial Y}{\partial X}, \qquad
+    \bar X = \sum_{\text{uses of } X} \bar X_{\text{use}}
+
+Here the second line happens, the sum over uses; the first is each operation's own ``backward`` in
+``ops/``. ``apply`` in ``tensor.py`` makes the nodes. "Reverse accumulation": Griewank and Walther,
+*Evaluating Derivatives* (2008), section 3.2.
+
+First order only: the backward pass computes on arrays, not on tensors, so it leaves no tape of its
+own, and a gradient of a gradient does not exist here.
+"""
+
+import itertools
+import os
+import sys
+
+from .errors import TapeError
+
+PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+births = itertools.count(1)
+
+
+# ---------------------------------------------------------------- what is recorded
+
+
+class Node:
+    """One recorded operation.
+
+    It points to where its inputs came from, never to its output: so there are no reference cycles,
+    and a tape is freed the moment its loss is dropped.
+    """
+
+    __slots__ = (
+        "op",  # the implementation that ran; its backward belongs to its forward
+        "backend",  # whose array library it ran on
+        "inputs",  # per input: the Node that made it, the leaf Tensor itself, or None for a constant
+        "saved",  # what forward saved for backward
+        "watched",  # (version counter, its count when saved) of every saved input and output
+        "shape",
+        "dtype",
+        "birth",  # nodes are numbered as they are born
+        "place",  # the user's line: (code object, instruction)
+        "retain",  # weak reference to an output that keeps its gradient
+        "__weakref__",
+    )
+
+    def __init__(self, op, backend):
+        self.op = op
+        self.backend = backend
+        self.saved = ()
+        self.watched = ()
+        self.retain = None
+
+    def save(self, *values):
+        self.saved = values
+
+    def __repr__(self):
+        return f"<{self.op.name}, recorded at {where(self.place)}>"
+
+
+class Version:
+    """How often a piece of memory was changed in place; shared by all tensors that view it."""
+
+    __slots__ = ("count", "taped")
+
+    def __init__(self):
+        self.count = 0
+        self.taped = 0  # the count after the last change that the tape recorded
+
+
+def forget(*values):
+    """What ``save`` does when nothing is recorded."""
+
+
+def calling_place():
+    """The innermost line outside this package, as a code object and an instruction in it."""
+    frame = sys._getframe(2)
+    while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
+
+
+def where(place):
+    """A recorded place as ``file:line``; only error messages need it, so it is worked out late."""
+    code, instruction = place
+    for start, end, line in code.co_lines():
+        if start <= instruction < end and line is not None:
+            return f"{code.co_filename}:{line}"
+    return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+# ---------------------------------------------------------------- the backward pass
+
+
+def reachable(root):
+    """The nodes and the leaves that a node was computed from.
+
+    The nodes come in descending order of birth. A node is born after its inputs, so in this order
+    every node is met only after all that used it: its gradient is complete when it is met.
+    """
+    nodes, leaves, seen, stack = [], [], {root}, [root]
+    while stack:  # a loop, not recursion: a tape may be longer than Python's stack is deep
+        node = stack.pop()
+        nodes.append(node)
+        if node.inputs is None:
+            raise TapeError(
+                f"backward: the tape through {node!r} was already used and freed. "
+                "Use backward(keep_tape=True) the first time, or compute the loss again."
+            )
+        for source in node.inputs:
+            if source is not None and source not in seen:
+                seen.add(source)
+                (stack if type(source) is Node else leaves).append(source)
+    nodes.sort(key=lambda node: node.birth, reverse=True)
+    return nodes, leaves
+
+
+def pull_back(node, gradient):
+    """One step of the chain rule: the gradients of a node's inputs from that of its output."""
+    for version, count in node.watched:
+        if version.count != count:
+            raise TapeError(
+                f"backward: a tensor that {node!r} needs for its gradient was changed in place afterwards "
+                f"({version.count - count} times). Change a copy, or call backward() before the change."
+            )
+    gradients = node.op.backward(node.backend.xp, node.saved, gradient)
+    if type(gradients) is not tuple:
+        gradients = (gradients,)
+    if len(gradients) != len(node.inputs):
+        raise TapeError(f"backward: {node!r} returned {len(gradients)} gradients for {len(node.inputs)} inputs.")
+    return gradients
+
+
+def unbroadcast(gradient, shape):
+    """Sum over the axes along which an input was stretched: each copy sends its gradient back."""
+    lead = gradient.ndim - len(shape)
+    stretched = tuple(i for i, n in enumerate(gradient.shape) if i < lead or shape[i - lead] == 1 != n)
+    return gradient.sum(axis=stretched).reshape(shape)
+
+
+def fit_to(source, gradient, node):
+    """Hold a gradient to its input's shape and type; only a broadcasting operation may be summed."""
+    if gradient.shape != source.shape and node.op.broadcasts:
+        gradient = unbroadcast(gradient, source.shape)
+    if gradient.shape != source.shape or gradient.dtype != source.dtype:
+        raise TapeError(
+            f"backward: {node!r} returned a gradient {gradient.dtype} {gradient.shape} for an input "
+            f"{source.dtype} {source.shape}; its backward rule is wrong."
+        )
+    return gradient
+
+
+def run_backward(root, gradient, keep_tape):
+    """The chain rule over the whole tape; returns [(leaf, its gradient), ...].
+
+    Nothing is written to a leaf until every gradient is known: an error on the way leaves all
+    ``.grad`` as they were.
+    """
+    nodes, leaves = reachable(root)
+    total = {root: gradient}  # the sum of the gradients that have reached a node or leaf so far
+    owned = set()  # leaves whose sum is an array of their own
+    for node in nodes:
+        gY = total.pop(node, None)
+        if gY is None:
+            continue  # all that used it declared its gradient to be zero
+        if node.retain is not None and (tensor := node.retain()) is not None:
+            add_gradient(tensor, gY.copy())
+        for source, g in zip(node.inputs, pull_back(node, gY)):
+            if source is None or g is None:
+                continue
+            if g.shape != source.shape or g.dtype != source.dtype:
+                g = fit_to(source, g, node)
+            if source in total:
+                total[source] = total[source] + g
+                owned.add(source)
+            else:
+                total[source] = g
+                if g is not gY and g.base is None:
+                    owned.add(source)
+        if not keep_tape:
+            node.inputs = node.saved = None
+            node.watched = ()
+    # a gradient that an operation passed on unchanged may be shared with another leaf
+    return [(leaf, total[leaf] if leaf in owned else total[leaf].copy()) for leaf in leaves if leaf in total]
+
+
+def add_gradient(tensor, gradient):
+    """Accumulate into ``.grad``."""
+    if tensor.grad is None:
+        tensor.grad = tensor.backend.asarray(gradient)
+    else:
+        tensor.grad = tensor.grad + gradient
