@@ -119,3 +119,45 @@ def test_what_cannot_be_checked():
         ta.check_gradients(lambda x: x, np.arange(3))
     with pytest.raises(TapeError, match="does not depend on the given tensors"):
         ta.check_gradients(lambda x: ta.Tensor(x.numpy() * 2), X)
+
+
+def test_small_gradients_are_judged_by_their_own_size():
+    """The gradients of a mean over many elements are tiny; 5 % off is still 5 % off."""
+    x, t = rng.normal(size=(300, 200)), rng.normal(size=(300, 200))
+
+    class Wrong(MSE):
+        @staticmethod
+        def backward(xp, saved, gL):
+            return tuple(0.95 * g for g in MSE.backward(xp, saved, gL))
+
+    assert ta.check_gradients(lambda p: ta.mse_loss(p, t), x, max_elements=20)
+    assert not ta.check_gradients(lambda p: apply(Wrong, p, ta.Tensor(t), reduction="mean"), x, max_elements=20)
+
+
+def test_rounding_is_not_taken_for_a_kink():
+    class Wrong(ops.Add):
+        @staticmethod
+        def backward(xp, saved, gZ):
+            return 0.97 * gZ, gZ
+
+    for seed in range(5):
+        assert not ta.check_gradients(lambda x: apply(Wrong, x, 1e7), [1.0], seed=seed)
+
+
+def test_a_function_that_fails_midway_leaves_the_tensor_as_it_was():
+    x, calls = ta.Tensor(X.copy()), []
+
+    def fragile(x):
+        calls.append(1)
+        if len(calls) == 10:
+            raise KeyError("oh")
+        return x * x
+
+    with pytest.raises(KeyError):
+        ta.check_gradients(fragile, x)
+    assert np.array_equal(x.numpy(), X)
+
+
+def test_tensors_that_are_only_reached_get_no_gradient():
+    w = ta.Tensor(W, requires_grad=True)
+    assert ta.check_gradients(lambda x: x @ w, X) and w.grad is None

@@ -89,7 +89,7 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
     with pytest.raises(StateError, match=r"m of parameter 0 is \(3,\), expected \(2,\)"):
         adam.load_state_dict(ta.Adam([ta.Tensor([1.0, 2.0, 3.0], requires_grad=True)]).state_dict())
     with pytest.raises(StateError, match="2 parameters, expected 1"):
-        adam.load_state_dict(ta.Adam([w, w]).state_dict())
+        adam.load_state_dict(ta.Adam([w, ta.Tensor([1.0, 2.0], requires_grad=True)]).state_dict())
     with pytest.raises(StateError, match="lacks algorithm"):
         adam.load_state_dict({})
     bad = adam.state_dict()
@@ -131,6 +131,7 @@ def test_state_follows_a_model_that_changes_its_type():
         (lambda p: ta.Momentum(p, 0.1, momentum=1.5), RangeError, "momentum is 1.5"),
         (lambda p: ta.SGD(p, 0.1, weight_decay=-1), RangeError, "weight_decay is -1"),
         (lambda p: ta.SGD([], 0.1), RangeError, "there are no parameters"),
+        (lambda p: ta.SGD([*p, *p], 0.1), RangeError, "a parameter is given twice"),
         (lambda p: ta.SGD([np.ones(2)], 0.1), DtypeError, "parameter 0 is .*expected a Tensor with requires_grad=True"),
         (lambda p: ta.SGD([ta.Tensor([1.0])], 0.1), DtypeError, "requires_grad=True"),
         (lambda p: make_optimizer("adan", p), RangeError, "unknown optimizer 'adan'. Known, nearest first: adam"),

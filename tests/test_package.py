@@ -15,8 +15,8 @@ PACKAGE = Path(ta.__file__).parent
 FLOORS = [
     ["errors", "py.typed"],
     ["backend", "random", "files"],
-    ["context", "ops"],
-    ["tape", "operands", "operators"],
+    ["context", "ops", "operands"],
+    ["tape", "operators"],
     ["tensor"],
     ["functional"],
     ["losses", "nn", "optim", "check"],

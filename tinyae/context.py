@@ -20,6 +20,9 @@ class no_grad(ContextDecorator):
     def __init__(self):
         self._tokens = []
 
+    def _recreate_cm(self):
+        return no_grad()  # each call of a decorated function has its own, also in other threads
+
     def __enter__(self):
         self._tokens.append(recording.set(False))
         return self

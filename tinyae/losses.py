@@ -11,6 +11,8 @@ With :math:`E_n` the n-th of N terms, the mean sends :math:`\bar L / N` back to 
 
 import math
 
+import numpy as np
+
 from .backend import NUMPY
 from .errors import DtypeError, RangeError, ShapeError, unknown
 from .ops.activations import logistic
@@ -185,7 +187,7 @@ def cross_entropy(prediction, target, reduction="mean") -> Tensor:
 
     Shapes: logits (N, K), labels (N,) integers from 0 to K - 1. Bishop (2006), eq. 4.108.
     """
-    logits, labels = as_tensor(prediction), as_tensor(target)
+    logits, labels = as_tensor(prediction), as_tensor(np.asarray(target) if isinstance(target, list) else target)
     _check_reduction("cross_entropy", reduction)
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ShapeError(
@@ -214,15 +216,17 @@ class KLDivergence(Op):
 
     @staticmethod
     def forward(xp, save, P, Q, reduction):
-        ratio = xp.where(P > 0, P, Q) / Q
-        save(P, Q, ratio, reduction)
-        return reduce((P * xp.log(ratio)).sum(axis=1), reduction)
+        Q1 = xp.where(Q == 0, 1, Q)
+        ratio = xp.log(xp.where(P > 0, P, Q1) / Q1)  # 0 where P is 0
+        ratio = xp.where((Q == 0) & (P > 0), math.inf, ratio)
+        save(P, Q1, ratio, reduction)
+        return reduce((P * ratio).sum(axis=1), reduction)
 
     @staticmethod
     def backward(xp, saved, gL):
-        P, Q, ratio, reduction = saved
+        P, Q1, ratio, reduction = saved
         gE = spread(gL, P.shape[:1], reduction).reshape(-1, 1)
-        return xp.where(P > 0, xp.log(ratio) + 1, 0) * gE, -(P / Q) * gE
+        return xp.where(P > 0, ratio + 1, 0) * gE, xp.where(ratio == math.inf, -math.inf, -P / Q1) * gE
 
 
 def kl_divergence(p, q, reduction="mean") -> Tensor:

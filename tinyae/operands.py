@@ -28,18 +28,18 @@ def checked_array(x, name):
     return array
 
 
-def broadcast_error(op, arrays):
+def broadcast_error(name, arrays):
     """Say which axis of which operands does not broadcast."""
-    X, Y = arrays[-2:]
-    rank = max(X.ndim, Y.ndim)
-    for axis in range(1, min(X.ndim, Y.ndim) + 1):
-        m, n = X.shape[-axis], Y.shape[-axis]
+    X, Y = (np.shape(a) for a in arrays[-2:])
+    first = 3 if name == "matmul" else 1  # the last two axes of a product are not broadcast
+    for axis in range(first, min(len(X), len(Y)) + 1):
+        m, n = X[-axis], Y[-axis]
         if m != n and 1 not in (m, n):
             return ShapeError(
-                f"{op.name}: shapes {X.shape} and {Y.shape} do not broadcast: counted from the right, "
-                f"axis {axis} of {rank} has {m} against {n}; they must be equal, or one of them 1."
+                f"{name}: shapes {X} and {Y} do not broadcast: counted from the right, "
+                f"axis {axis} has {m} against {n}; they must be equal, or one of them 1."
             )
-    return ShapeError(f"{op.name}: shapes {', '.join(str(a.shape) for a in arrays)} do not broadcast.")
+    return ShapeError(f"{name}: shapes {', '.join(str(np.shape(a)) for a in arrays)} do not broadcast.")
 
 
 def float_type(dtype):

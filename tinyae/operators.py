@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .errors import RangeError
+from .errors import DtypeError, RangeError
 from .operands import as_ints
 
 
@@ -57,11 +57,13 @@ class Operators:
 
     def __pow__(self, exponent):
         """x**p for a number p; for a tensor p, e^(p ln x), which needs x > 0."""
-        if isinstance(exponent, (int, float)) and not isinstance(exponent, bool):
+        exponent = exponent.item() if isinstance(exponent, np.generic) else exponent
+        if isinstance(exponent, (int, float)):
             return self._apply(ops.Power, self, p=exponent)
         return self._apply(ops.Exp, self._apply(ops.Multiply, exponent, self.log()))
 
     def __rpow__(self, base):
+        """b**x as e^(x ln b), which needs b > 0."""
         return self._apply(ops.Exp, self._apply(ops.Multiply, self, np.log(base)))
 
     def __matmul__(self, other):
@@ -89,8 +91,12 @@ class Operators:
     __abs__ = abs
 
     def clip(self, low=None, high=None):
-        """Values limited to [low, high]; the derivative is 0 outside."""
-        if low is not None and high is not None and low > high:
+        """Values limited to [low, high], two numbers or None; the derivative is 0 outside."""
+        low, high = (end.item() if isinstance(end, np.generic) else end for end in (low, high))
+        for end in (low, high):
+            if end is not None and not isinstance(end, (int, float)):
+                raise DtypeError(f"clip: an end is {end!r}; expected a number or None.")
+        if low is not None and high is not None and not low <= high:
             raise RangeError(f"clip: low is {low}, high {high}; expected low <= high.")
         return self._apply(ops.Clip, self, low=low, high=high)
 

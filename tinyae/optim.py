@@ -26,6 +26,7 @@ class Optimizer:
         Learning rate, > 0. Can be changed between steps: ``optimizer.lr = ...``.
     """
 
+    setting_names: tuple = ("lr",)  # the arguments of __init__ after the parameters
     state_names: tuple = ()  # arrays kept per parameter, all zero at first
     full_batch = False  # must see all examples in every step
 
@@ -39,7 +40,9 @@ class Optimizer:
                 raise DtypeError(f"{name}: parameter {i} is {tensor!r}; expected a Tensor with requires_grad=True.")
         self.params = params
         self.lr = require_number(name, "lr", lr, above=0)
-        self.t = 0  # steps made
+        if len({id(tensor) for tensor in params}) < len(params):
+            raise RangeError(f"{name}: a parameter is given twice; it would make two steps at a time.")
+        self.t = 0  # steps made, also for a parameter that had no gradient in some of them
         self.state = [{s: p.backend.xp.zeros_like(p.data) for s in self.state_names} for p in params]
 
     def update(self, xp, theta, g, **state):
@@ -64,7 +67,7 @@ class Optimizer:
 
     def settings(self):
         """The hyperparameters by name."""
-        return {"lr": self.lr}
+        return {name: getattr(self, name) for name in self.setting_names}
 
     def state_dict(self):
         """Everything needed to go on: the algorithm, its settings, the step count, NumPy copies of the state."""
@@ -99,15 +102,11 @@ class Optimizer:
         if complaints:
             raise StateError(f"{name}: the saved state does not fit:\n  " + "\n  ".join(complaints))
         t = require_integer(name, "t", saved["t"], at_least=0)
-        self.__dict__.update(self._checked(**saved["settings"]))
+        self.__dict__.update(type(self)(self.params[:1], **saved["settings"]).settings())  # checked as in __init__
         self.t = t
         for tensor, state, arrays in zip(self.params, self.state, saved["state"]):
             for key, array in arrays.items():
                 state[key] = tensor.backend.asarray(np.array(array, dtype=tensor.dtype))
-
-    def _checked(self, **settings):
-        """Settings that went through the same checks as in ``__init__``."""
-        return {name: value for name, value in vars(type(self)(self.params, **settings)).items() if name in settings}
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings().items())})"
@@ -134,6 +133,8 @@ class SGD(Optimizer):
     al. (2016), algorithm 8.1.
     """
 
+    setting_names = ("lr", "weight_decay")
+
     def __init__(self, params, lr, weight_decay=0):
         super().__init__(params, lr)
         self.weight_decay = require_number("SGD", "weight_decay", weight_decay, at_least=0)
@@ -142,9 +143,6 @@ class SGD(Optimizer):
         if self.weight_decay:
             g = g + self.weight_decay * theta
         theta -= self.lr * g
-
-    def settings(self):
-        return {"lr": self.lr, "weight_decay": self.weight_decay}
 
 
 class Momentum(Optimizer):
@@ -158,6 +156,7 @@ class Momentum(Optimizer):
     (Sutskever et al., eqs. 3-4, in the form of Bengio et al. (2013), eq. 7). Weight decay is L2, as in SGD.
     """
 
+    setting_names = ("lr", "momentum", "nesterov", "weight_decay")
     state_names = ("v",)
 
     def __init__(self, params, lr, momentum=0.9, nesterov=False, weight_decay=0):
@@ -171,9 +170,6 @@ class Momentum(Optimizer):
             g = g + self.weight_decay * theta
         v[...] = self.momentum * v + g
         theta -= self.lr * (g + self.momentum * v if self.nesterov else v)
-
-    def settings(self):
-        return {"lr": self.lr, "momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
 
 
 class Adam(Optimizer):
@@ -190,10 +186,12 @@ class Adam(Optimizer):
 
     m and v start at 0 and are too small at first; dividing by :math:`1 - \beta^t` makes up for it.
     ``weight_decay`` :math:`\lambda` is decoupled: first :math:`\theta \leftarrow \theta - \eta \lambda
-    \theta`, untouched by the division. That is AdamW, Loshchilov and Hutter (2019), algorithm 2, and
-    equals PyTorch's ``AdamW``, not the L2 term of SGD and Momentum.
+    \theta`, untouched by the division. That is AdamW of Loshchilov and Hutter (2019), with
+    :math:`\lambda` multiplied by the learning rate as in PyTorch's ``AdamW`` (their algorithm 2
+    multiplies it by the schedule alone). It is not the L2 term of SGD and Momentum.
     """
 
+    setting_names = ("lr", "betas", "eps", "weight_decay")
     state_names = ("m", "v")
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0):
@@ -215,9 +213,6 @@ class Adam(Optimizer):
         m_hat = m / (1 - beta1**self.t)
         v_hat = v / (1 - beta2**self.t)
         theta -= self.lr * m_hat / (xp.sqrt(v_hat) + self.eps)
-
-    def settings(self):
-        return {"lr": self.lr, "betas": self.betas, "eps": self.eps, "weight_decay": self.weight_decay}
 
 
 OPTIMIZERS = {"gd": GradientDescent, "sgd": SGD, "momentum": Momentum, "adam": Adam}

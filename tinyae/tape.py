@@ -18,6 +18,7 @@ own, and a gradient of a gradient does not exist here.
 import itertools
 import os
 import sys
+import weakref
 
 from .errors import TapeError
 
@@ -39,13 +40,13 @@ class Node:
         "op",  # the implementation that ran; its backward belongs to its forward
         "backend",  # whose array library it ran on
         "inputs",  # per input: the Node that made it, the leaf Tensor itself, or None for a constant
-        "saved",  # what forward saved for backward
+        "saved",  # what forward saved for backward; None, like inputs, once the tape is freed
         "watched",  # (version counter, its count when saved) of every saved input and output
         "shape",
         "dtype",
         "birth",  # nodes are numbered as they are born
         "place",  # the user's line: (code object, instruction)
-        "retain",  # weak reference to an output that keeps its gradient
+        "retain",  # weak reference to the output, if that wants its gradient kept
         "__weakref__",
     )
 
@@ -58,6 +59,17 @@ class Node:
 
     def save(self, *values):
         self.saved = values
+
+    def watch(self, arrays, inputs, output):
+        """Note the versions of the inputs and the output that are themselves among what was saved."""
+        kept = {id(value) for value in self.saved}
+        self.watched = [(x._version, x._version.count) for a, x in zip(arrays, inputs) if id(a) in kept and a is not x]
+        if id(output.data) in kept:
+            self.watched.append((output._version, output._version.count))
+
+    def retain_for(self, tensor):
+        """Keep the gradient of this node's output in ``tensor.grad``."""
+        self.retain = weakref.ref(tensor)
 
     def __repr__(self):
         return f"<{self.op.name}, recorded at {where(self.place)}>"
@@ -98,7 +110,7 @@ def where(place):
 
 
 def reachable(root):
-    """The nodes and the leaves that a node was computed from.
+    """The nodes and the leaves that a node was computed from; refuses a tape that is freed or no longer true.
 
     The nodes come in descending order of birth. A node is born after its inputs, so in this order
     every node is met only after all that used it: its gradient is complete when it is met.
@@ -112,6 +124,12 @@ def reachable(root):
                 f"backward: the tape through {node!r} was already used and freed. "
                 "Use backward(keep_tape=True) the first time, or compute the loss again."
             )
+        for version, count in node.watched:
+            if version.count != count:
+                raise TapeError(
+                    f"backward: a tensor that {node!r} saved for its gradient was changed in place afterwards "
+                    f"({version.count - count} times). Change a copy, or call backward() before the change."
+                )
         for source in node.inputs:
             if source is not None and source not in seen:
                 seen.add(source)
@@ -122,12 +140,6 @@ def reachable(root):
 
 def pull_back(node, gradient):
     """One step of the chain rule: the gradients of a node's inputs from that of its output."""
-    for version, count in node.watched:
-        if version.count != count:
-            raise TapeError(
-                f"backward: a tensor that {node!r} needs for its gradient was changed in place afterwards "
-                f"({version.count - count} times). Change a copy, or call backward() before the change."
-            )
     gradients = node.op.backward(node.backend.xp, node.saved, gradient)
     if type(gradients) is not tuple:
         gradients = (gradients,)
@@ -139,7 +151,8 @@ def pull_back(node, gradient):
 def unbroadcast(gradient, shape):
     """Sum over the axes along which an input was stretched: each copy sends its gradient back."""
     lead = gradient.ndim - len(shape)
-    stretched = tuple(i for i, n in enumerate(gradient.shape) if i < lead or shape[i - lead] == 1 != n)
+    # axes that were added in front, and axes of length 1 that were repeated
+    stretched = tuple(i for i, n in enumerate(gradient.shape) if i < lead or (shape[i - lead] == 1 and n != 1))
     return gradient.sum(axis=stretched).reshape(shape)
 
 
@@ -156,20 +169,28 @@ def fit_to(source, gradient, node):
 
 
 def run_backward(root, gradient, keep_tape):
-    """The chain rule over the whole tape; returns [(leaf, its gradient), ...].
+    """The chain rule over the whole tape, from the node ``root`` whose output has the given gradient.
 
-    Nothing is written to a leaf until every gradient is known: an error on the way leaves all
+    Nothing is written to a tensor until every gradient is known: an error on the way leaves all
     ``.grad`` as they were.
+
+    Returns
+    -------
+    list of (Tensor, array)
+        The leaves, and the intermediate tensors that retain theirs, each with its gradient.
     """
     nodes, leaves = reachable(root)
     total = {root: gradient}  # the sum of the gradients that have reached a node or leaf so far
-    owned = set()  # leaves whose sum is an array of their own
+    owned = set()  # leaves whose sum is an array of its own
+    results = []
     for node in nodes:
         gY = total.pop(node, None)
-        if gY is None:
-            continue  # all that used it declared its gradient to be zero
+        if gY is None:  # all that used it said None: no gradient
+            continue
+        if type(gY) is not node.backend.array_type:  # NumPy turns rank-0 results into scalars
+            gY = node.backend.xp.asarray(gY)
         if node.retain is not None and (tensor := node.retain()) is not None:
-            add_gradient(tensor, gY.copy())
+            results.append((tensor, gY.copy()))
         for source, g in zip(node.inputs, pull_back(node, gY)):
             if source is None or g is None:
                 continue
@@ -180,18 +201,16 @@ def run_backward(root, gradient, keep_tape):
                 owned.add(source)
             else:
                 total[source] = g
-                if g is not gY and g.base is None:
+                if g is not gY and g.base is None:  # neither passed on nor a view of something
                     owned.add(source)
-        if not keep_tape:
+        if not keep_tape:  # free what it saved now: memory shrinks as the backward pass goes on
             node.inputs = node.saved = None
             node.watched = ()
-    # a gradient that an operation passed on unchanged may be shared with another leaf
-    return [(leaf, total[leaf] if leaf in owned else total[leaf].copy()) for leaf in leaves if leaf in total]
+    # a gradient that an operation passed on unchanged may be another leaf's too: that one is copied
+    return results + [(leaf, total[leaf] if leaf in owned else total[leaf].copy()) for leaf in leaves if leaf in total]
 
 
 def add_gradient(tensor, gradient):
     """Accumulate into ``.grad``."""
-    if tensor.grad is None:
-        tensor.grad = tensor.backend.asarray(gradient)
-    else:
-        tensor.grad = tensor.grad + gradient
+    total = gradient if tensor.grad is None else tensor.grad + gradient
+    tensor.grad = tensor.backend.asarray(total)

@@ -5,6 +5,8 @@ what a Tensor is. The tape and the backward pass are in ``tape.py``, the operato
 in ``operators.py``, the calculus in ``ops/``.
 """
 
+import operator
+
 import numpy as np
 
 from . import ops
@@ -25,8 +27,8 @@ def apply(op, *inputs, **attributes):
     ----------
     op : subclass of Op
     inputs : Tensors, arrays, lists or numbers
-        What the operation may be differentiated by. A plain number, list or array takes the float
-        type and the backend of the tensors it meets.
+        What the operation may be differentiated by. A number, list or array becomes a constant of the
+        float type of the tensors it meets. An array must be on their backend.
     attributes
         Everything else the operation is told: axes, shapes, constants.
 
@@ -34,22 +36,11 @@ def apply(op, *inputs, **attributes):
     -------
     Tensor
     """
-    first = inputs[0]
-    for x in inputs:
-        if type(x) is not Tensor or x.backend is not first.backend or x.data.dtype is not first.data.dtype:
-            inputs = agree(op, inputs)
-            break
-    else:
-        if first.data.dtype not in FLOATS:
-            inputs = agree(op, inputs)
-    backend = inputs[0].backend
-    needs_gradient = False
-    for x in inputs:
-        if x._version.count != x._seen:
-            x._check_fresh(op)
-        if x._needs_gradient:
-            needs_gradient = True
-    arrays = [x.data for x in inputs]
+    gathered = gather(op, inputs)
+    if gathered is None:
+        inputs = agree(op, inputs)
+        gathered = gather(op, inputs, agreed=True)
+    backend, arrays, needs_gradient = gathered
 
     node = Node(op, backend) if needs_gradient and recording.get() else None
     try:
@@ -57,23 +48,50 @@ def apply(op, *inputs, **attributes):
     except ValueError as error:
         if isinstance(error, TinyaeError) or not op.broadcasts:
             raise
-        raise broadcast_error(op, arrays) from error
+        raise broadcast_error(op.name, arrays) from error
     if type(data) is not backend.array_type:  # NumPy turns rank-0 results into scalars
         data = backend.xp.asarray(data)
 
     result = wrap(data, backend)
+    # a view (it has a base) of the input, not of a temporary copy (they share no memory), is one memory with it
     if op.view and data.base is not None and backend.xp.may_share_memory(data, arrays[0]):
         result._version, result._seen = inputs[0]._version, inputs[0]._seen
     if node is not None:
-        node.inputs = tuple([(x._node or x) if x._needs_gradient else None for x in inputs])
+        node.inputs = [(x._node or x) if type(x) is Tensor and x._needs_gradient else None for x in inputs]
         node.shape, node.dtype = data.shape, data.dtype
         node.birth, node.place = next(births), calling_place()
         if node.saved:
-            node.watched = [
-                (x._version, x._version.count) for x in (*inputs, result) for value in node.saved if value is x.data
-            ]
+            node.watch(arrays, inputs, result)
         result._node, result._needs_gradient = node, True
     return result
+
+
+def gather(op, inputs, agreed=False):
+    """The backend and the arrays of inputs that fit together, and whether one asks for gradients.
+
+    None, if the inputs must first agree: they are not all tensors of one float type on one backend,
+    or numbers where the operation takes them as they are.
+    """
+    backend = dtype = None
+    arrays, needs_gradient = [], False
+    for x in inputs:
+        if type(x) is Tensor:
+            if backend is None:
+                backend, dtype = x.backend, x.data.dtype
+                if not agreed and (op.indices or dtype not in FLOATS):
+                    return None
+            elif not agreed and (x.backend is not backend or x.data.dtype is not dtype):
+                return None
+            if x._version.count != x._seen:
+                x._refresh(op.name)
+            if x._needs_gradient:
+                needs_gradient = True
+            arrays.append(x.data)
+        elif op.numbers and (type(x) is float or type(x) is int):
+            arrays.append(x)
+        else:
+            return None
+    return None if backend is None else (backend, arrays, needs_gradient)
 
 
 def wrap(data, backend):
@@ -87,27 +105,24 @@ def wrap(data, backend):
 
 
 def agree(op, inputs):
-    """Bring inputs of several kinds to one backend and one float type, or say why they cannot be."""
-    if op.numbers and len(inputs) == 2:  # tensor and number, by far the most frequent
-        x, y = inputs
-        if type(y) in (float, int) and x.data.dtype in FLOATS:
-            return [x, wrap(y, x.backend)]
-        if type(x) in (float, int) and y.data.dtype in FLOATS:
-            return [wrap(x, y.backend), y]
+    """Bring inputs of several kinds to one backend and one float type, or say why they cannot be.
+
+    Numbers, lists and arrays become constants of the tensors' float type; so do integer and bool
+    tensors, unless all are of that kind and the operation takes them as they are.
+    """
+    inputs = [x.item() if isinstance(x, np.generic) else x for x in inputs]  # NumPy's scalars are numbers
+    if not any(isinstance(x, Tensor) for x in inputs):  # then the first that is no index leads
+        lead = next(i for i in range(len(inputs)) if i not in op.indices)
+        inputs[lead] = Tensor(inputs[lead])
     tensors = [x for x in inputs if isinstance(x, Tensor)]
-    if not tensors:  # only numbers, lists and arrays: the first one leads
-        lead = max(range(len(inputs)), key=lambda i: i not in op.indices)
-        tensors = [Tensor(inputs[lead])]
-        inputs = [*inputs[:lead], tensors[0], *inputs[lead + 1 :]]
     backend = tensors[0].backend
-    others = [x.backend for x in tensors] + [backend_of(x) for x in inputs if not isinstance(x, Tensor)]
-    for other in others:
+    for other in [x.backend if isinstance(x, Tensor) else backend_of(x) for x in inputs]:
         if other is not None and other is not backend:
             raise BackendError(
                 f"{op.name}: one operand is on the backend '{backend.name}', another on '{other.name}'. "
                 f"Arrays do not move by themselves: bring them together with .to('{backend.name}')."
             )
-    types = {x.data.dtype for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.data.dtype in FLOATS}
+    types = {x.data.dtype for x in tensors if x.data.dtype in FLOATS}
     if len(types) > 1:
         kinds = ", ".join(f"{x.dtype} {x.shape}" for x in tensors)
         raise DtypeError(
@@ -116,28 +131,37 @@ def agree(op, inputs):
         )
     if types:
         dtype = types.pop()
-    elif op.integers and not any(np.asarray(x).dtype.kind == "f" for x in inputs if not isinstance(x, Tensor)):
+    elif op.integers and not any(has_floats(x) for x in inputs):
         dtype = None  # integers and bools only: they stay what they are
     else:
         dtype = FLOATS[0]
-    return [constant(x, dtype, backend, op) if i not in op.indices else as_index(x, backend, op)
-            for i, x in enumerate(inputs)]  # fmt: skip
+    return [
+        as_index(x, backend, op.name) if i in op.indices else constant(x, dtype, backend, op)
+        for i, x in enumerate(inputs)
+    ]
 
 
 def constant(x, dtype, backend, op):
-    """An operand as a tensor of the given float type."""
+    """An operand as a tensor of the given float type (None: of its own), or as the number it is."""
     if isinstance(x, Tensor):
         return x if dtype is None or x.data.dtype == dtype else wrap(x.data.astype(dtype), backend)
+    if op.numbers and type(x) in (float, int):
+        return x
     array = checked_array(x, op.name)
-    return wrap(backend.asarray(array if dtype is None else array.astype(dtype)), backend)
+    return wrap(backend.asarray(array.astype(array.dtype if dtype is None else dtype)), backend)  # always a copy
 
 
-def as_index(x, backend, op):
+def as_index(x, backend, name):
     """Labels and masks keep their integer or bool type."""
-    tensor = x if isinstance(x, Tensor) else wrap(backend.asarray(checked_array(x, op.name)), backend)
+    tensor = x if isinstance(x, Tensor) else wrap(backend.asarray(checked_array(x, name).copy()), backend)
     if tensor.data.dtype.kind not in "iub":
-        raise DtypeError(f"{op.name}: labels and masks must be integers or bools, not {tensor.dtype}.")
+        raise DtypeError(f"{name}: labels and masks must be integers or bools, not {tensor.dtype}.")
     return tensor
+
+
+def has_floats(x):
+    """Is this operand, or any number in it, a float?"""
+    return (x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype).kind == "f"
 
 
 # ---------------------------------------------------------------- the tensor
@@ -149,10 +173,11 @@ class Tensor(Operators):
     Parameters
     ----------
     data : array, list or number
-        Lists and numbers become float32. Arrays keep their type: float32 or float64, or integers
-        and bools for labels and masks. The array is not copied.
+        Lists and numbers become float32, also those of integers and bools. Arrays keep their type:
+        float32 or float64, or integers and bools for labels and masks.
     requires_grad : bool
-        Ask for gradients with respect to this tensor; only floats can.
+        Ask for gradients with respect to this tensor; only floats can. An array is then copied, because
+        an optimizer will write to it; otherwise its memory is shared. Another Tensor is always copied.
     dtype : optional
         Convert to float32 or float64 first.
 
@@ -176,15 +201,15 @@ class Tensor(Operators):
     _apply = staticmethod(apply)
 
     def __init__(self, data, requires_grad=False, dtype=None):
-        if isinstance(data, Tensor):
-            data = data.data
+        copy = bool(requires_grad) or isinstance(data, Tensor)
+        data = data.data if isinstance(data, Tensor) else data
         array = checked_array(data, "Tensor")
         if dtype is None and not hasattr(data, "dtype"):
             dtype = FLOATS[0]
         if dtype is not None and array.dtype != (dtype := float_type(dtype)):
-            array = array.astype(dtype)
+            array, copy = array.astype(dtype), False
         self.backend = backend_of(array) or NUMPY
-        self.data = self.backend.asarray(array)
+        self.data = array.copy() if copy else self.backend.asarray(array)
         self.grad = self._node = None
         self._needs_gradient = False
         self._version, self._seen = Version(), 0
@@ -270,8 +295,6 @@ class Tensor(Operators):
         dtype = float_type(dtype)
         if self.data.dtype == dtype:
             return self
-        if self.data.dtype not in FLOATS:
-            return wrap(self.data.astype(dtype), self.backend)
         return apply(ops.AsType, self, dtype=dtype)
 
     # ------------------------------------------------------------ gradients
@@ -299,7 +322,7 @@ class Tensor(Operators):
                 f"backward: this tensor recorded nothing ({reason}). Compute a loss from tensors with requires_grad=True."
             )
         if self._version.count != self._seen:
-            self._check_fresh(None)
+            self._refresh("backward")
         if gradient is None:
             if self.data.size != 1:
                 raise ShapeError(
@@ -327,72 +350,90 @@ class Tensor(Operators):
             add_gradient(leaf, g)
 
     def retain_grad(self):
-        """Keep the gradient of this intermediate result in ``.grad`` at the next backward pass."""
+        """From now on add up the gradient of this intermediate result in ``.grad``, as leaves do."""
         if self._node is not None:
-            import weakref
-
-            self._node.retain = weakref.ref(self)
+            self._node.retain_for(self)
         return self
 
     # ------------------------------------------------------------ changes in place
 
     def __setitem__(self, index, value):
-        self._change(ops.SetItem, value, index=plain_index(index, self.backend))
+        index = plain_index(index, self.backend)
+        self._change("setitem", lambda x, v: apply(ops.SetItem, x, v, index=index), value)
 
     def __iadd__(self, other):
-        return self._change(ops.Add, other)
+        return self._change("+=", operator.add, other)
 
     def __isub__(self, other):
-        return self._change(ops.Subtract, other)
+        return self._change("-=", operator.sub, other)
 
     def __imul__(self, other):
-        return self._change(ops.Multiply, other)
+        return self._change("*=", operator.mul, other)
 
     def __itruediv__(self, other):
-        return self._change(ops.Divide, other)
+        return self._change("/=", operator.truediv, other)
 
-    def _change(self, op, other, **attributes):
-        """self <- op(self, other), written into the same memory and known to the tape."""
-        other_needs = isinstance(other, Tensor) and other._needs_gradient
-        taped = recording.get() and (self._needs_gradient or other_needs)
+    def __ipow__(self, other):
+        return self._change("**=", operator.pow, other)
+
+    def __imatmul__(self, other):
+        return self._change("@=", operator.matmul, other)
+
+    def _change(self, name, compute, other):
+        """self <- compute(self, other), written into the same memory and known to the tape."""
+        taped = recording.get() and (self._needs_gradient or (isinstance(other, Tensor) and other._needs_gradient))
         if taped and self._node is None and self._needs_gradient:
             raise TapeError(
-                f"{op.name} in place: this tensor is a leaf that asks for gradients; changing it would lose the value "
-                "they belong to. Change it inside `with ta.no_grad():`, or compute a new tensor."
+                f"{name}: this tensor is a leaf that asks for gradients; changing it in place would lose the value they "
+                "belong to. Change it inside `with ta.no_grad():`, or compute a new tensor."
             )
         if self._version.count != self._seen:
-            self._check_fresh(op)
+            self._refresh(name)
         before = self
-        if taped:  # the tape must keep the value before the change
-            before = wrap(self.data.copy(), self.backend)
-            before._node, before._needs_gradient = self._node, self._needs_gradient
-            other = before if other is self else other
-        after = apply(op, before, other, **attributes)
-        if after.shape != self.shape or after.dtype != self.dtype:
+        if taped:  # the tape needs the value before the change, so it gets a copy
+            before = self._copy_on_tape()
+            if other is self:
+                other = before
+            elif isinstance(other, Tensor) and other._version is self._version:
+                other = other._copy_on_tape()
+        after = compute(before, other)
+        if after.dtype != self.dtype:
+            raise DtypeError(
+                f"{name}: the result is {after.dtype} and does not fit into a tensor of {self.dtype}. Compute a new tensor."
+            )
+        if after.shape != self.shape:
             raise ShapeError(
-                f"{op.name} in place: the result is {after.dtype} {after.shape} and does not fit into "
-                f"{self.dtype} {self.shape}. Compute a new tensor instead."
+                f"{name}: the result has shape {after.shape} and does not fit into {self.shape}. Compute a new tensor."
             )
         if after.data is not self.data:
             self.data[...] = after.data
         self.mark_changed()
         if taped:
+            if self._node is not None and self._node.retain is not None:
+                after._node.retain_for(self)  # .grad belongs to the new value
+                self._node.retain = None
             self._version.taped = self._version.count
             self._node, self._needs_gradient = after._node, after._needs_gradient
         return self
 
+    def _copy_on_tape(self):
+        """The same value and history in memory of its own."""
+        copy = wrap(self.data.copy(), self.backend)
+        copy._node, copy._needs_gradient = self._node, self._needs_gradient
+        return copy
+
     def mark_changed(self):
-        """Tell the tape that ``.data`` was written to; the optimizers do."""
+        """Tell the tape that ``.data`` was written to. Whoever writes to it, as optimizers do, must."""
         self._version.count += 1
         self._seen = self._version.count
 
-    def _check_fresh(self, op):
-        """This tensor's memory was changed through another tensor: is its history still true?"""
+    def _refresh(self, name):
+        """This tensor's memory was changed through another tensor: accept that, if its history is still true."""
         if self._node is not None or self._version.taped > self._seen:
             made = f"computed by {self._node!r}" if self._node is not None else "made"
             raise TapeError(
-                f"{'backward' if op is None else op.name}: a tensor's memory was changed through another tensor that shares "
-                f"it, after it was {made}; its gradient would be wrong. Take the view again after the change, or copy before it."
+                f"{name}: a tensor's memory was changed through another tensor that shares it, after it was {made}; "
+                "its gradient would be wrong. Take the view again after the change, or copy before it."
             )
         self._seen = self._version.count
 
@@ -439,34 +480,46 @@ class Tensor(Operators):
         )
         return f"Tensor({', '.join([values, *notes])})"
 
-    def _compare(self, other, compare):
-        if not isinstance(other, (Tensor, int, float, list, tuple, np.generic)) and backend_of(other) is None:
-            return NotImplemented
-        other = constant(other, self.dtype if isinstance(other, (int, float)) else None, self.backend, Comparison)
-        if other.backend is not self.backend:
-            raise BackendError(
-                f"comparison: operands on the backends '{self.backend.name}' and '{other.backend.name}'."
+    def __reduce__(self):
+        """How copy.deepcopy and pickle see a tensor: as a leaf."""
+        if self._node is not None:
+            raise TapeError(
+                f"copy: a tensor on the tape, computed by {self._node!r}, cannot be copied. Use .detach() first."
             )
+        return remake, (self.backend.to_host(self.data), self._needs_gradient, self.backend.name)
+
+    def _compare(self, other, compare):
+        if isinstance(other, Tensor):
+            if other.backend is not self.backend:
+                raise BackendError(
+                    f"comparison: operands on the backends '{self.backend.name}' and '{other.backend.name}'."
+                )
+            other = other.data
+        elif isinstance(other, (list, tuple)) or backend_of(other) is not None:
+            other = constant(other, self.dtype if self.dtype in FLOATS else None, self.backend, ops.Op).data
+        elif not isinstance(other, (int, float, np.generic)):
+            return NotImplemented
         try:
-            return wrap(self.backend.xp.asarray(compare(self.data, other.data)), self.backend)
+            return wrap(self.backend.xp.asarray(compare(self.data, other)), self.backend)
         except ValueError:
-            raise broadcast_error(Comparison, (self.data, other.data)) from None
+            raise broadcast_error("comparison", (self.data, other)) from None
 
 
-class Comparison(ops.Op):
-    """Names the operation in an error message."""
-
-    name = "comparison"
+def remake(array, requires_grad, backend):
+    """A leaf from what ``Tensor.__reduce__`` kept of it."""
+    tensor = Tensor(array).to(backend)
+    tensor.requires_grad = requires_grad
+    return tensor
 
 
 def plain_index(index, backend):
-    """An index with its tensors and lists replaced by arrays of the backend."""
+    """An index with its tensors, lists and arrays as private arrays of the backend."""
     if isinstance(index, tuple):
         return tuple(plain_index(part, backend) for part in index)
     if isinstance(index, Tensor):
-        index = index.data
-    elif isinstance(index, (list, np.ndarray)):
-        index = backend.asarray(np.asarray(index))
+        index = index.data.copy()
+    elif isinstance(index, list) or backend_of(index) is not None:
+        index = backend.asarray(np.array(index) if backend_of(index) in (None, NUMPY) else index.copy())
     if hasattr(index, "dtype") and index.dtype in FLOATS:
         raise DtypeError(f"index: an array of {index.dtype} cannot choose elements; expected integers or bools.")
     return index

@@ -43,7 +43,10 @@ class Subtract(Op):
     integers=True,
 )
 class Multiply(Op):
-    """Product of elements. Saves both factors: each is the other's derivative."""
+    """Product of elements. Saves both factors: each is the other's derivative.
+
+    Where one factor is a constant, its gradient is computed all the same and dropped by the engine.
+    """
 
     @staticmethod
     def forward(xp, save, X, Y):

@@ -68,7 +68,7 @@ class Abs(Op):
         return xp.sign(X) * gY
 
 
-@op("clip", r"Y = \min(\max(X, low), high)", {"X": r"[low \le X \le high] \odot \bar Y"}, integers=True)
+@op("clip", r"Y = \min(\max(X, low), high)", {"X": r"[low \le X \le high] \odot \bar Y"})
 class Clip(Op):
     """Values limited to [low, high]; either end may be None.
 
@@ -124,7 +124,7 @@ class Maximum(Op):
     indices=(0,),
 )
 class Where(Op):
-    """Choose element by element; C is a mask of bools."""
+    """Choose element by element; C is a mask of bools (of integers, all but 0 count as true)."""
 
     @staticmethod
     def forward(xp, save, C, X, Y):

@@ -2,8 +2,9 @@ r"""Matrix products: where the arithmetic of a network is done.
 
 Why the two gradients of :math:`Y = XW` look as they do: :math:`Y_{no} = \sum_i X_{ni} W_{io}`, so
 :math:`X_{ni}` reaches the loss through every :math:`Y_{no}` with weight :math:`W_{io}`, and
-:math:`\bar X_{ni} = \sum_o \bar Y_{no} W_{io}`, which is :math:`\bar Y W^\top`. The shapes leave no
-other choice: only :math:`\bar Y W^\top` has the shape of X, and only :math:`X^\top \bar Y` that of W.
+:math:`\bar X_{ni} = \sum_o \bar Y_{no} W_{io}`, which is :math:`\bar Y W^\top`. The shapes help to
+remember it: of the products that can be formed, :math:`\bar Y W^\top` has the shape of X and
+:math:`X^\top \bar Y` that of W.
 
 Source: Goodfellow, Bengio and Courville, *Deep Learning* (2016), section 6.5.6.
 """
@@ -22,6 +23,11 @@ class Affine(Op):
 
     @staticmethod
     def forward(xp, save, X, W, b):
+        if X.ndim != 2 or W.ndim != 2:
+            raise ShapeError(
+                f"affine: X has shape {X.shape} and W {W.shape}; both must have rank 2, (N, I) and (I, O). "
+                "Images go through a Flatten layer first."
+            )
         check_product("affine", X, W)
         if b.shape != W.shape[1:]:
             raise ShapeError(
@@ -71,11 +77,6 @@ def check_product(name, X, W):
     """Refuse shapes whose inner axes differ, and say which axis is meant."""
     if X.ndim == 0 or W.ndim == 0:
         raise ShapeError(f"{name}: X {X.shape} and W {W.shape}: a scalar has no axis to sum over; use * instead.")
-    if name == "affine" and (X.ndim != 2 or W.ndim != 2):
-        raise ShapeError(
-            f"{name}: X has shape {X.shape} and W {W.shape}; both must have rank 2, (N, I) and (I, O). "
-            "Images go through a Flatten layer first."
-        )
     inner = 0 if W.ndim == 1 else W.ndim - 2
     if X.shape[-1] != W.shape[inner]:
         raise ShapeError(

@@ -1,8 +1,8 @@
-"""What an operation is: a formula, a forward and a backward, side by side.
+r"""What an operation is: a formula, a forward and a backward, side by side.
 
 How to read one::
 
-    @op("affine", formula=r"Y = X W + b", vjp={"X": r"\\bar Y W^\\top", ...})
+    @op("affine", formula=r"Y = X W + b", vjp={"X": r"\bar Y W^\top", ...})
     class Affine(Op):
         def forward(xp, save, X, W, b):     # arrays in, array out
             save(X, W)                      # what the backward pass will need
@@ -13,7 +13,7 @@ How to read one::
 
 Y is whatever the operation returns; gX is always dL/dX. The backward pass never forms the Jacobian
 dY/dX: it multiplies by it from the left, which is why each rule is called a vector-Jacobian
-product (vjp). ``\\bar Y`` in a formula is gY in the code.
+product (vjp). ``\bar Y`` in a formula is gY in the code.
 
 An operation knows only arrays. Recording, broadcasting, accumulating and checking happen once, for
 all operations, in ``tensor.py``.
@@ -23,9 +23,13 @@ all operations, in ``tensor.py``.
 class Op:
     """The parent of all operations; its attributes tell the engine what the operation allows.
 
-    An operation must save its inputs and its output as they are, or arrays of its own making: the
-    tape recognises them and notices when one is changed before the backward pass. It must return
-    fresh gradients, or gY itself, or a view of gY.
+    What forward gets: the inputs to differentiate by, in order, and by keyword all else (axes, constants).
+    What it saves, in one call: inputs or its output as they are, arrays of its own making, or plain
+    values such as a shape. The tape recognises inputs and output, and notices when one is changed in
+    place before the backward pass.
+
+    What backward returns: one gradient per input (a tuple, if there are several), each a fresh array,
+    or gY itself, or a view of gY; None for an input that has no gradient, such as labels.
     """
 
     name = "op"
@@ -36,7 +40,6 @@ class Op:
     numbers = False  # a Python number is passed as it is: no array is made for it
     indices = ()  # positions of inputs that are integer indices or masks, never differentiated
     view = False  # the output may share memory with the first input
-    in_place = False  # the output is the first input, overwritten
 
     @staticmethod
     def forward(xp, save, *arrays, **attributes):

@@ -1,10 +1,12 @@
 r"""Many numbers into one: sum, mean, maximum.
 
-A gradient flows back to every element that took part. ``axis`` is None (all axes), an int or a
+A gradient flows back to the elements that made the result. ``axis`` is None (all axes), an int or a
 tuple of ints; ``keepdims`` keeps the reduced axes with length 1.
 """
 
 import math
+
+import numpy as np
 
 from ..errors import ShapeError
 from .op import Op, op
@@ -55,9 +57,9 @@ class Max(Op):
     @staticmethod
     def forward(xp, save, X, axis, keepdims):
         axes = reduced_axes("max", X, axis)
-        kept = [axis for axis in range(X.ndim) if axis not in axes]
-        order = kept + list(axes)  # the reduced axes last, then flattened into one
-        rows = X.transpose(order).reshape([X.shape[axis] for axis in kept] + [-1])
+        kept = [a for a in range(X.ndim) if a not in axes]
+        order = kept + list(axes)  # the reduced axes last, then flattened into one:
+        rows = X.transpose(order).reshape([X.shape[a] for a in kept] + [-1])  # (2, 3, 4) over (0, 1) -> (4, 6)
         winner = rows.argmax(axis=-1)[..., None]
         save(winner, rows.shape, order, X.shape)
         y = xp.take_along_axis(rows, winner, axis=-1)
@@ -69,7 +71,7 @@ class Max(Op):
         first = xp.arange(rows_shape[-1]) == winner
         gX = xp.where(first, gy.reshape(winner.shape), 0)
         back = sorted(range(len(order)), key=order.__getitem__)  # the inverse permutation
-        return gX.reshape([shape[axis] for axis in order]).transpose(back)
+        return gX.reshape([shape[a] for a in order]).transpose(back)
 
 
 def reduced_axes(name, X, axis):
@@ -78,7 +80,7 @@ def reduced_axes(name, X, axis):
         return tuple(range(X.ndim))
     given = axis if isinstance(axis, tuple) else (axis,)
     for a in given:
-        if not isinstance(a, int) or not -X.ndim <= a < X.ndim:
+        if not isinstance(a, (int, np.integer)) or not -X.ndim <= a < X.ndim:
             raise ShapeError(
                 f"{name}: axis {a!r} given for shape {X.shape}; expected ints from {-X.ndim} to {X.ndim - 1}."
             )

@@ -69,7 +69,7 @@ class GetItem(Op):
 
     @staticmethod
     def forward(xp, save, X, index):
-        Y = select(X, index)
+        Y = select("getitem", X, index)
         save(index, X.shape)
         return Y
 
@@ -86,13 +86,13 @@ class GetItem(Op):
 
 @op("setitem", r"Y = X, \text{ with } V \text{ at } [index]",
     {"X": r"\bar Y, \text{ with } 0 \text{ at } [index]", "V": r"\bar Y[index]"},
-    broadcasts=True, integers=True, in_place=True)  # fmt: skip
+    broadcasts=True, integers=True)  # fmt: skip
 class SetItem(Op):
     """X with some elements overwritten; V broadcasts. The old values no longer reach the loss."""
 
     @staticmethod
     def forward(xp, save, X, V, index):
-        chosen = select(X, index)
+        chosen = select("setitem", X, index)
         missing = (1,) * (chosen.ndim - V.ndim) + V.shape  # how V broadcasts to the chosen part
         if len(missing) > chosen.ndim or any(v not in (1, n) for v, n in zip(missing, chosen.shape)):
             raise ShapeError(
@@ -160,18 +160,18 @@ class AsType(Op):
         return gY.astype(dtype)
 
 
-def select(X, index):
+def select(name, X, index):
     """X[index], with an index out of bounds or an empty choice explained."""
     try:
         Y = X[index]
     except IndexError as error:
         raise ShapeIndexError(
-            f"getitem: X has shape {X.shape}, which the index {index!r} does not fit: {error}."
+            f"{name}: X has shape {X.shape}, which the index {index!r} does not fit: {error}."
         ) from None
     except TypeError as error:
-        raise DtypeError(f"getitem: {index!r} is not an index: {error}.") from None
+        raise DtypeError(f"{name}: {index!r} is not an index: {error}.") from None
     if Y.size == 0:
-        raise ShapeError(f"getitem: X has shape {X.shape}, and the index {index!r} chooses no element of it.")
+        raise ShapeError(f"{name}: X has shape {X.shape}, and the index {index!r} chooses no element of it.")
     return Y
 
 

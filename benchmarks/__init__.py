@@ -1,0 +1,1 @@
+"""Benchmarks that people run: ``python -m benchmarks`` lists them."""
