@@ -58,7 +58,9 @@ def main():
     for _ in range(ROUNDS):
         for name, operation in OPERATIONS.items():
             times[name].append(one_round(operation))
-    print(f"tinyae {ta.__version__}, NumPy {np.__version__}, Python {sys.version.split()[0]}, arrays of 10 float32 numbers")
+    print(
+        f"tinyae {ta.__version__}, NumPy {np.__version__}, Python {sys.version.split()[0]}, arrays of 10 float32 numbers"
+    )
     print(f"microseconds per operation, median of {ROUNDS} rounds of {CHAIN}:\n")
     print(f"{'operation':16}{'forward + backward':>20}{'forward, no tape':>20}")
     for name, rounds in times.items():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinyae as ta
+from tinyae.cli import main
 
 FILES = {"model.safetensors", "history.jsonl", "settings.json", "reconstructions.png", "loss.png"}
 
@@ -111,20 +112,29 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path):
         (["train", "--seed", "-1"], "seed is -1"),
         (["train", "--backend", "torch"], "unknown backend 'torch'"),
         (["train", "--out", "file"], "is a file"),
-        (["train", "--out", "file/below"], "file"),
+        (["train", "--out", "file/below"], "a file stands in its way"),
+        (["train", "--out", ""], "--out is empty"),
+        (["train", "--epochs", "1", "--out", "/proc/tinyae"], "cannot be made"),
         (["train", "--optimizer", "sgd", "--lr", "1e30"], "the loss became"),
         (["train", "--epoch", "3"], "No such option"),
         (["train", "digits", "mnist"], "unexpected extra argument"),
         (["trian"], "No such command"),
     ],
 )
-def test_a_wrong_command_line_gets_one_clear_message(arguments, message, tmp_path):
+def test_a_wrong_command_line_gets_one_clear_message(arguments, message, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("kept")
-    done = tinyae(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr and "Traceback" not in done.stderr
-    assert done.stdout == "" and (tmp_path / "file").read_text() == "kept"
-    assert not list(tmp_path.glob("runs/*"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["tinyae", *arguments])
+    assert main() == 2
+    out, err = capsys.readouterr()
+    assert message in err and out == ""
+    assert [p.name for p in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "kept"
+
+
+def test_errors_leave_the_program_without_a_traceback(tmp_path):
+    done = tinyae("train", "--lr", -1, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("tinyae: Adam: lr is -1.0") and len(done.stderr.splitlines()) == 1
 
 
 def test_a_backend_without_its_library_or_device(tmp_path):

@@ -88,3 +88,16 @@ def test_nan_is_not_hidden():
 def test_bad_input_is_explained(wrong, error, message):
     with pytest.raises(error, match=message):
         wrong()
+
+
+def test_tiny_probabilities_give_finite_gradients():
+    for target in (0.0, 1.0):
+        z = ta.Tensor([-90.0], requires_grad=True)
+        ta.binary_cross_entropy(ta.sigmoid(z), [target]).backward()
+        assert np.isfinite(z.grad).all()
+
+
+def test_integers_are_floats_to_a_loss():
+    assert ta.mse_loss(np.array([1, 2]), np.array([1, 3])).item() == 0.5
+    assert ta.cross_entropy([[2.0, 1.0]], [0]).item() > 0
+    assert ta.bce_with_logits_loss([0.0], [1.0000001]).item() > 0

@@ -213,3 +213,47 @@ def test_large_data_are_encoded_in_pieces(digits_model, rng):
 def test_bad_input_is_explained(wrong, error, message):
     with pytest.raises(error, match=message):
         wrong()
+
+
+def test_parts_in_lists_and_dicts_are_found():
+    class Branches(ta.Module):
+        def __init__(self):
+            self.listed = [ta.Dense(2, 2), ta.Dense(2, 2)]
+            self.named = {"left": ta.Dense(2, 2)}
+
+    assert [name for name, _ in Branches().named_parameters()][::2] == [
+        "listed.0.weight",
+        "listed.1.weight",
+        "named.left.weight",
+    ]
+
+
+def test_noise_on_integers_is_noise_on_floats():
+    x = np.ones((50, 4), int)
+    for layer in (ta.GaussianNoise(0.5), ta.Dropout(0.5)):
+        y = layer(x)
+        assert y.dtype == np.float32 and len(np.unique(y.numpy())) > 1
+    assert len(np.unique(ta.GaussianNoise(0.5)(x).numpy())) > 50
+
+
+def test_a_view_of_a_parameter_is_not_written_while_the_tape_records():
+    layer = ta.Dense(3, 3)
+    before = layer.weight.numpy().copy()
+    view = layer.weight[0]
+    with pytest.raises(ta.errors.TapeError, match="shares the memory of"):
+        view *= 0
+    assert np.array_equal(layer.weight.numpy(), before)
+
+
+def test_values_that_do_not_fit_the_type_are_listed():
+    layer = ta.Dense(2, 1)
+    with pytest.raises(StateError, match="out of range: weight has values that float32 cannot hold"):
+        layer.load_state_dict({"weight": np.full((2, 1), 1e300), "bias": np.zeros(1)})
+    with pytest.raises(StateError, match="expected a dict"):
+        layer.load_state_dict(None)
+
+
+@pytest.mark.parametrize("data", [None, 3, {"a": 1}, {1, 2}, [[1.0], [1.0, 2.0]], "text"])
+def test_encode_of_what_is_no_data(digits_model, data):
+    with pytest.raises(ta.errors.TinyaeError, match="encode: "):
+        digits_model.encode(data)

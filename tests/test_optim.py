@@ -132,7 +132,11 @@ def test_state_follows_a_model_that_changes_its_type():
         (lambda p: ta.SGD(p, 0.1, weight_decay=-1), RangeError, "weight_decay is -1"),
         (lambda p: ta.SGD([], 0.1), RangeError, "there are no parameters"),
         (lambda p: ta.SGD([*p, *p], 0.1), RangeError, "a parameter is given twice"),
-        (lambda p: ta.SGD([np.ones(2)], 0.1), DtypeError, "parameter 0 is .*expected a Tensor with requires_grad=True"),
+        (
+            lambda p: ta.SGD([np.ones(2)], 0.1),
+            DtypeError,
+            "parameter 0 is .*expected a leaf, a Tensor with requires_grad=True",
+        ),
         (lambda p: ta.SGD([ta.Tensor([1.0])], 0.1), DtypeError, "requires_grad=True"),
         (lambda p: make_optimizer("adan", p), RangeError, "unknown optimizer 'adan'. Known, nearest first: adam"),
     ],
@@ -146,3 +150,22 @@ def test_every_optimizer_has_a_name():
     assert {type(make_optimizer(name, [ta.Tensor([1.0], requires_grad=True)])) for name in OPTIMIZERS} == set(
         OPTIMIZERS.values()
     )
+
+
+def test_a_step_is_whole_or_not_at_all():
+    a, b = ta.Tensor([1.0], requires_grad=True), ta.Tensor(np.ones((3, 2), np.float32), requires_grad=True)
+    optimizer = ta.SGD([a, b], 0.1)
+    a.grad, b.grad = np.ones(1, np.float32), np.ones(2, np.float32)
+    with pytest.raises(
+        ta.errors.ShapeError, match=r"gradient of parameter 1 is float32 \(2,\), the parameter float32 \(3, 2\)"
+    ):
+        optimizer.step()
+    assert a.item() == 1 and optimizer.t == 0
+
+
+@pytest.mark.parametrize("lr", [-1, 0, float("nan"), "a", None])
+def test_a_learning_rate_is_checked_whenever_it_is_set(lr):
+    optimizer = ta.SGD([ta.Tensor([1.0], requires_grad=True)], 0.1)
+    with pytest.raises(RangeError, match="SGD: lr is"):
+        optimizer.lr = lr
+    assert optimizer.lr == 0.1

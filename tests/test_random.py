@@ -1,5 +1,7 @@
 """The counter-based generator: known answers, distributions, and independence."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -107,3 +109,12 @@ def test_a_seed_is_a_whole_number_from_0(seed):
 def test_unknown_purpose():
     with pytest.raises(RangeError, match="unknown purpose.*nearest first: noise"):
         Generator(0).uniform((2,), "nois")
+
+
+def test_threads_that_never_seed_draw_the_same():
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(ta.Dense(3, 3).weight.numpy())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    assert np.array_equal(*results)

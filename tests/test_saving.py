@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save as to_bytes
 
 import tinyae as ta
-from tinyae.errors import ModelFileError, StateError
+from tinyae.errors import DtypeError, FileWriteError, ModelFileError, StateError
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_an_architecture_that_does_not_fit_its_numbers(digits_model, tmp_path):
     from tinyae.saving import FORMAT, VERSION, checksum, describe
 
     state = digits_model.state_dict()
-    architecture = json.dumps(describe(digits_model)).replace('"out_features": 16', '"out_features": 17')
+    architecture = json.dumps(describe(digits_model, [])).replace('"out_features": 16', '"out_features": 17')
     metadata = {
         "format": FORMAT,
         "version": VERSION,
@@ -143,3 +143,63 @@ def test_no_pickle_in_the_package():
             if name.endswith(".py"):
                 with open(os.path.join(folder, name)) as file:
                     assert "import pickle" not in file.read()
+
+
+def test_a_layer_used_twice_stays_one(tmp_path):
+    layer = ta.Dense(2, 2)
+    model = ta.Sequential(layer, ta.Activation("relu"), layer)
+    ta.save(model, tmp_path / "m")
+    loaded = ta.load(tmp_path / "m")
+    assert loaded[0] is loaded[2] and len(loaded.parameters()) == 2
+    x = np.ones((1, 2), np.float32)
+    assert np.array_equal(loaded(x).numpy(), model(x).numpy())
+
+
+def test_a_tensor_in_two_layers_is_not_saved(tmp_path):
+    a, b = ta.Dense(2, 2), ta.Dense(2, 2)
+    b.weight = a.weight
+    with pytest.raises(StateError, match="shares its weight"):
+        ta.save(ta.Sequential(a, b), tmp_path / "m")
+
+
+def test_every_tensor_keeps_its_own_type(tmp_path):
+    model = ta.Sequential(ta.Dense(2, 2).astype("float64"), ta.Dense(2, 2))
+    model[0].weight.data[0, 0] = 1 / 3
+    ta.save(model, tmp_path / "m")
+    loaded = ta.load(tmp_path / "m")
+    assert loaded[0].weight.numpy()[0, 0] == 1 / 3 and loaded[1].weight.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    ["null", "[]", "3", '{"class": "Dense", "config": null}', "[" * 100_000, '{"class": "same as", "config": 7}'],
+)
+def test_forged_architectures_are_refused(architecture, tmp_path):
+    from tinyae.saving import FORMAT, VERSION, checksum
+
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "architecture": architecture,
+        "sha256": checksum(architecture, {}),
+    }
+    (tmp_path / "m").write_bytes(to_bytes({}, {"tinyae": json.dumps(metadata)}))
+    with pytest.raises(ModelFileError):
+        ta.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    "wrong, error, message",
+    [
+        (lambda p: ta.save(None, p / "m"), StateError, "NoneType given; expected a model"),
+        (lambda p: ta.save(ta.Dense(2, 2), None), ModelFileError, "path is None"),
+        (lambda p: ta.load(5.0), ModelFileError, "path is 5.0"),
+        (lambda p: ta.load(p / "m", classes=ta.Dense), DtypeError, "classes is .*expected a list"),
+        (lambda p: ta.save(ta.Dense(2, 2), p / "no" / "m"), FileWriteError, "there is no folder"),
+        (lambda p: ta.save(ta.Dense(2, 2), p), FileWriteError, "cannot write"),
+    ],
+)
+def test_wrong_arguments(wrong, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        wrong(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 import tracemalloc
 import warnings
 
@@ -283,12 +284,18 @@ def test_ctrl_c_ends_the_batch_in_hand_and_keeps_the_model(images):
     assert len(quick(made(), images, 5, batch_size=10, callbacks=[callback])) == 2
 
 
-def test_a_second_ctrl_c_acts_at_once(images):
+def test_a_second_ctrl_c_acts_at_once_but_a_double_press_does_not(images):
     class Twice(ta.Callback):
         def on_batch_end(self, batch, logs):
             signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)  # a double press counts once
+            if patient:
+                time.sleep(1.1)
+                signal.raise_signal(signal.SIGINT)
 
+    patient = False
+    assert quick(made(), images, callbacks=[Twice()]).interrupted
+    patient = True
     with pytest.raises(KeyboardInterrupt):
         quick(made(), images, callbacks=[Twice()])
 
@@ -325,8 +332,8 @@ WITH_NAN[3, 2, 1, 0], WITH_NAN[7] = np.nan, np.inf
         ({"x": TOO_LARGE, "loss": "bce"}, RangeError, r"reach \[0, 1\]"),
         ({"x": BAD, "validation_data": TOO_LARGE}, RangeError, "validation_data: the data range"),
         ({"x": BAD.astype(object)}, DtypeError, "of type object"),
-        ({"x": BAD[:0]}, ShapeError, "at least one example"),
-        ({"x": BAD[:, :4]}, ShapeError, r"Dense: the input has shape \(20, 32\)"),
+        ({"x": BAD[:0]}, ShapeError, "data are empty"),
+        ({"x": BAD[:, :4]}, ShapeError, r"Dense: the input has shape \(1, 32\)"),
         ({"epochs": 0}, RangeError, "epochs is 0; expected an integer >= 1"),
         ({"epochs": 2.5}, RangeError, "epochs is 2.5"),
         ({"batch_size": 0}, RangeError, "batch_size is 0"),
@@ -367,7 +374,7 @@ def test_bce_needs_a_sigmoid_at_the_end(images):
 
 def test_an_output_that_cannot_meet_its_target(images):
     model = ta.Autoencoder(ta.Sequential(ta.Flatten(), ta.Dense(64, 4)), ta.Dense(4, 64))
-    with pytest.raises(ShapeError, match=r"output has shape \(32, 64\), its target \(32, 8, 8, 1\).*Reshape"):
+    with pytest.raises(ShapeError, match=r"output has shape \(1, 64\), its target \(1, 8, 8, 1\).*Reshape"):
         quick(model, images)
 
 
@@ -375,3 +382,70 @@ def test_values_are_checked_in_pieces(monkeypatch):
     monkeypatch.setattr("tinyae.data.CHUNK", 64)
     with pytest.raises(RangeError, match=r"65 of 1280 .* \(3, 2, 1, 0\)"):
         check_values("x", WITH_NAN)
+
+
+def test_weights_that_became_nan_in_the_last_step_are_noticed(images):
+    model = made()
+    before = weights(model)
+    with pytest.raises(TrainingError, match="parameter .* became nan"):
+        quick(model, images, 1, batch_size=len(images), loss=lambda p, t: ((p - p) ** 2).sum().sqrt())
+    assert weights(model) == before
+
+
+LABELS = np.arange(20) % 3
+CLASSIFIER = {"y": LABELS, "loss": "cross_entropy"}
+
+
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({"y": LABELS + 1, "loss": "cross_entropy"}, RangeError, "labels of the training data go from 1 to 3.*3 outputs stand for 0 to 2"),
+        ({**CLASSIFIER, "validation_data": (np.ones((4, 5), "f"), np.array([0, 1, 2, 9]))}, RangeError, "labels of validation_data go from 0 to 9"),
+        ({**CLASSIFIER, "validation_data": (np.ones((4, 6), "f"), LABELS[:4])}, ShapeError, r"shape \(1, 6\)"),
+        ({**CLASSIFIER, "validation_data": np.ones((4, 5), "f")}, ShapeError, "must be a pair"),
+        ({**CLASSIFIER, "callbacks": [ta.EarlyStopping(2, monitor="val_loss")]}, RangeError, "nothing called 'val_loss'.*epoch, loss, lr, seconds"),
+        ({**CLASSIFIER, "callbacks": ta.EarlyStopping(2)}, DtypeError, "callbacks is .*expected a list of Callback"),
+        ({**CLASSIFIER, "callbacks": [ta.EarlyStopping]}, DtypeError, "expected a list of Callback"),
+        ({**CLASSIFIER, "regularizers": ta.L2(0.1)}, DtypeError, "expected a list of Regularizer"),
+        ({**CLASSIFIER, "loss": lambda p, t: None}, ShapeError, "the loss function returned None"),
+        ({**CLASSIFIER, "loss": lambda p, t: p}, ShapeError, "expected a Tensor with one number"),
+        ({**CLASSIFIER, "loss": ["mse"]}, RangeError, "unknown loss"),
+        ({**CLASSIFIER, "lr": 10**400}, RangeError, "finite number > 0"),
+        ({**CLASSIFIER, "model": ta.Dense}, DtypeError, "expected a Module"),
+        ({**CLASSIFIER, "x": [[1.0, 2.0], [3.0]]}, ShapeError, "no rectangular shape"),
+        ({**CLASSIFIER, "x": np.ma.masked_array(np.ones((20, 5)))}, DtypeError, "masked array"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_before_anything_changes(options, error, message):
+    model = ta.Dense(5, 3)
+    before = weights(model)
+    options = {"model": model, "x": np.ones((20, 5), np.float32), "epochs": 2, "progress": False, **options}
+    with pytest.raises(error, match=message):
+        ta.fit(**options)
+    assert weights(model) == before
+
+
+def test_integer_labels_reach_a_loss_of_ones_own():
+    model = ta.Dense(5, 3)
+    x = np.ones((20, 5), np.float32)
+    a = ta.fit(model, x, LABELS, 1, loss=ta.cross_entropy, progress=False)
+    assert np.isfinite(a["loss"][0])
+
+
+def test_fit_records_also_where_recording_is_off(images):
+    with ta.no_grad():
+        assert len(quick(made(), images, 1)) == 1
+
+
+def test_an_integer_buffer_does_not_decide_the_type_of_the_data(images):
+    class Counted(ta.Module):
+        def __init__(self):
+            self.count = ta.Tensor(np.array([3]))
+            self.inner = made()
+
+        def forward(self, x):
+            return self.inner(x)
+
+    model = Counted()
+    assert model.dtype == np.float32 and ta.fit(model, images, images, 1, progress=False)["loss"][0] > 0.01
+    assert model.astype("float64").count.dtype == np.int64

@@ -7,7 +7,7 @@ never move by themselves. This is the only module that imports CuPy, and only wh
 
 import numpy as np
 
-from .errors import BackendError, unknown
+from .errors import BackendError, lookup
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -109,10 +109,9 @@ def get_backend(name):
     """
     if isinstance(name, Backend):
         return name
-    if name not in _makers:
-        raise unknown("backend", name, _makers)
+    maker = lookup("backend", name, _makers)
     if name not in _made:
-        _made[name] = _makers[name]()
+        _made[name] = maker()
     return _made[name]
 
 

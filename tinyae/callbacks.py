@@ -16,7 +16,7 @@ class Callback:
     ``val_loss`` if there are validation data, ``lr`` and ``seconds``. Epochs count from 1.
     """
 
-    trainer = None
+    trainer = None  # set by fit; ``trainer.record_names`` says what logs will hold
 
     def on_train_begin(self):
         pass
@@ -34,12 +34,13 @@ class Callback:
         """Also called after Ctrl-C, but not after an error."""
 
 
-def monitored(logs, monitor):
-    """The value to watch: the one named, or for None val_loss if there is one, else loss."""
-    name = monitor or ("val_loss" if "val_loss" in logs else "loss")
-    if name not in logs:
-        raise RangeError(f"callback: nothing called {name!r} to watch; there are {', '.join(logs)}.")
-    return name, logs[name]
+def monitored(owner, monitor, names):
+    """The name of what to watch: the one given, or for None val_loss if there is one, else loss."""
+    if monitor is None:
+        return "val_loss" if "val_loss" in names else "loss"
+    if monitor not in names:
+        raise RangeError(f"{owner}: nothing called {monitor!r} to watch; this training records {', '.join(names)}.")
+    return monitor
 
 
 class EarlyStopping(Callback):
@@ -63,16 +64,17 @@ class EarlyStopping(Callback):
         self.restore_best, self.monitor = restore_best, monitor
 
     def on_train_begin(self):
+        self.name = monitored("EarlyStopping", self.monitor, self.trainer.record_names)
         self.best, self.best_epoch, self.best_weights = float("inf"), 0, None
 
     def on_epoch_end(self, epoch, logs):
-        name, value = monitored(logs, self.monitor)
+        value = logs[self.name]
         if value < self.best - self.min_delta:
             self.best, self.best_epoch = value, epoch
             if self.restore_best:
                 self.best_weights = self.trainer.model.snapshot()
         elif epoch - self.best_epoch >= self.patience:
-            self.trainer.stop(f"{name} has not fallen for {epoch - self.best_epoch} epochs")
+            self.trainer.stop(f"{self.name} has not fallen for {epoch - self.best_epoch} epochs")
 
     def on_train_end(self):
         if self.best_weights is not None:
@@ -86,10 +88,12 @@ class StopAtLoss(Callback):
         self.threshold = require_number("StopAtLoss", "threshold", threshold)
         self.monitor = monitor
 
+    def on_train_begin(self):
+        self.name = monitored("StopAtLoss", self.monitor, self.trainer.record_names)
+
     def on_epoch_end(self, epoch, logs):
-        name, value = monitored(logs, self.monitor)
-        if value <= self.threshold:
-            self.trainer.stop(f"{name} reached {value:.6g}")
+        if logs[self.name] <= self.threshold:
+            self.trainer.stop(f"{self.name} reached {logs[self.name]:.6g}")
 
 
 class Progress(Callback):
@@ -97,6 +101,8 @@ class Progress(Callback):
 
     def on_train_begin(self):
         self.bar = None
+        if sys.stderr is None:  # a program without a console
+            return
         if sys.stderr.isatty() or "ipykernel" in sys.modules:
             from tqdm.auto import tqdm
 
@@ -114,7 +120,9 @@ class Progress(Callback):
         shown = {name: f"{logs[name]:.5f}" for name in ("loss", "val_loss") if name in logs}
         if self.bar is not None:
             self.bar.set_postfix(shown, refresh=False)
-        elif epoch % max(1, -(-self.trainer.epochs // 10)) == 0 or epoch == self.trainer.epochs:
+        elif sys.stderr is not None and (
+            epoch % max(1, -(-self.trainer.epochs // 10)) == 0 or epoch == self.trainer.epochs
+        ):
             print(
                 f"epoch {epoch}/{self.trainer.epochs}",
                 *(f"{k} {v}" for k, v in shown.items()),

@@ -17,10 +17,10 @@ import math
 import numpy as np
 
 from .context import no_grad
-from .errors import DtypeError, TapeError, TinyaeError
+from .errors import DtypeError, TapeError, TinyaeError, require_integer, require_number
 from .random import Generator
 from .tape import run_backward
-from .tensor import Tensor
+from .tensor import Tensor, as_tensor
 
 STEPS = (1e-3, 1e-4, 1e-5, 1e-6)
 
@@ -100,6 +100,10 @@ def check_gradients(fn, *tensors, tolerance=1e-6, seed=0, max_elements=200):
     TapeError
         The result does not depend on the tensors through the tape.
     """
+    if not callable(fn) or isinstance(fn, Tensor):
+        raise DtypeError(f"check_gradients: the first argument is {fn!r}; expected a function of the tensors.")
+    tolerance = require_number("check_gradients", "tolerance", tolerance, above=0)
+    max_elements = require_integer("check_gradients", "max_elements", max_elements, at_least=1)
     chance = Generator(seed)
     points = [_as_float64(i, x) for i, x in enumerate(tensors)]
     report = GradientReport(tolerance)
@@ -140,7 +144,7 @@ def check_gradients(fn, *tensors, tolerance=1e-6, seed=0, max_elements=200):
 
 
 def _as_float64(i, x):
-    tensor = x if isinstance(x, Tensor) else Tensor(x)
+    tensor = as_tensor(x, "check_gradients")
     if tensor.dtype.kind != "f":
         raise DtypeError(
             f"check_gradients: tensor {i} is of type {tensor.dtype}; only floats have gradients. "

@@ -20,9 +20,10 @@ def main():
     if click is None:
         print(f"tinyae: {missing_library('the command line', 'click', 'all')}", file=sys.stderr)
         return 2
-    warnings.showwarning = lambda message, *place, **rest: print(f"warning: {message}", file=sys.stderr)
     try:
-        return commands.main(prog_name="tinyae", standalone_mode=False) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *place, **rest: print(f"warning: {message}", file=sys.stderr)
+            return commands.main(prog_name="tinyae", standalone_mode=False) or 0
     except click.exceptions.ClickException as error:
         error.show()
         return error.exit_code
@@ -30,7 +31,7 @@ def main():
         print(f"tinyae: {error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, click.exceptions.Abort):
-        print("tinyae: interrupted; nothing was written", file=sys.stderr)
+        print("tinyae: interrupted before anything was trained; nothing was written", file=sys.stderr)
         return 130
 
 

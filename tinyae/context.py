@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from .random import Generator
 
 recording = ContextVar("tinyae.recording", default=True)
-generator = ContextVar("tinyae.generator", default=Generator(seed=0))  # noqa: B039 (it is locked)
+generator = ContextVar("tinyae.generator", default=None)
 layer_calls = ContextVar("tinyae.layer_calls", default=None)
 
 
@@ -34,28 +34,31 @@ class no_grad(ContextDecorator):
 def manual_seed(seed):
     """Start the generator anew: weights, dropout masks and noise made from here on follow ``seed``.
 
-    The same seed gives the same numbers on every backend. It holds for the current thread; a
-    thread that never seeds draws from a generator with seed 0.
+    The same seed gives the same numbers on every backend. It holds for the current thread; one that
+    never seeds draws from a generator of its own, with seed 0.
     """
     generator.set(Generator(seed))
 
 
+def current_generator():
+    """Where chance comes from in this thread."""
+    if generator.get() is None:
+        generator.set(Generator(seed=0))
+    return generator.get()
+
+
 @contextmanager
-def use_generator(value):
-    """Draw from ``value`` inside the block, as ``fit`` does with its own seed."""
-    token = generator.set(value)
+def use(setting, value):
+    """Give one of the settings above another value inside the block."""
+    token = setting.set(value)
     try:
         yield value
     finally:
-        generator.reset(token)
+        setting.reset(token)
 
 
 @contextmanager
 def watch_layers():
     """Collect (layer, input shape, output shape) of every layer called inside the block."""
-    calls = []
-    token = layer_calls.set(calls)
-    try:
+    with use(layer_calls, []) as calls:
         yield calls
-    finally:
-        layer_calls.reset(token)

@@ -3,7 +3,8 @@
 import numpy as np
 
 from .backend import NUMPY, backend_of, get_backend
-from .errors import DtypeError, RangeError, ShapeError, require_integer
+from .errors import RangeError, ShapeError, require_integer
+from .operands import checked_array, float_type
 from .random import Generator
 from .tensor import Tensor
 
@@ -12,11 +13,9 @@ CHUNK = 1 << 24  # elements looked at together when a data set is checked
 
 def as_data(name, data):
     """A data set as an array of examples (N, ...), checked for its kind but not for its values."""
-    array = data.data if isinstance(data, Tensor) else data if backend_of(data) is not None else np.asarray(data)
-    if array.dtype.kind not in "fiub":
-        raise DtypeError(f"{name}: the data are of type {array.dtype}; expected floats, integers or bools.")
-    if array.ndim == 0 or array.size == 0:
-        raise ShapeError(f"{name}: the data have shape {array.shape}; expected (N, ...) with at least one example.")
+    array = checked_array(data.data if isinstance(data, Tensor) else data, name)
+    if array.ndim == 0:
+        raise ShapeError(f"{name}: a single number was given; expected (N, ...), one entry per example.")
     return array
 
 
@@ -89,11 +88,12 @@ def batches(x, batch_size, y=None, *, seed=0, epoch=0, shuffle=True, backend=Non
     backend : str, optional
         Where the batches go; by default where x is.
 
-    Yields
-    ------
-    Tensor (B, ...), or with y a pair of them; floats in ``dtype``, integer targets as they are.
+    Returns
+    -------
+    iterator of Tensors (B, ...), or with y of pairs of them; floats in ``dtype``, integer targets as they are.
     """
-    x = as_data("batches", x)
+    x, dtype = as_data("batches", x), float_type(dtype)
+    epoch = require_integer("batches", "epoch", epoch, at_least=0)
     batch_size = require_integer("batches", "batch_size", batch_size, at_least=1)
     if y is not None:
         y = as_data("batches", y)
@@ -101,7 +101,8 @@ def batches(x, batch_size, y=None, *, seed=0, epoch=0, shuffle=True, backend=Non
             raise ShapeError(f"batches: {len(x)} examples, but {len(y)} targets; expected as many.")
     place = backend_of(x) if backend is None else get_backend(backend)
     order = order_of(len(x), seed, epoch, shuffle)
-    for start in range(0, len(x), batch_size):
-        index = order[start : start + batch_size]
-        batch = take(x, index, place, dtype)
-        yield batch if y is None else (batch, take(y, index, place, dtype if y.dtype.kind == "f" else None))
+    indices = (order[start : start + batch_size] for start in range(0, len(x), batch_size))
+    if y is None:
+        return (take(x, index, place, dtype) for index in indices)
+    target_dtype = dtype if y.dtype.kind == "f" else None
+    return ((take(x, index, place, dtype), take(y, index, place, target_dtype)) for index in indices)

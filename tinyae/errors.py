@@ -29,6 +29,10 @@ class TapeError(TinyaeError, RuntimeError):
     """A gradient that the tape cannot give, or would give wrongly."""
 
 
+class FileWriteError(TinyaeError, OSError):
+    """A file or folder that cannot be written."""
+
+
 class StateError(TinyaeError, ValueError):
     """A state dict that does not fit the model or optimizer it is loaded into."""
 
@@ -43,6 +47,13 @@ class TrainingError(TinyaeError, RuntimeError):
 
 class MissingLibraryError(TinyaeError, ImportError):
     """An optional library that is not installed."""
+
+
+def lookup(kind, given, table):
+    """``table[given]``, or the error that says which names there are."""
+    if not isinstance(given, str) or given not in table:
+        raise unknown(kind, given, table)
+    return table[given]
 
 
 def unknown(kind, given, known):
@@ -61,10 +72,12 @@ def unknown(kind, given, known):
 
 def require_number(owner, name, value, *, above=None, at_least=None, below=None, at_most=None):
     """Check a hyperparameter and return it as a float; NaN and infinity are refused."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
+    import numbers
+
+    try:  # NumPy's scalars register as numbers, its bools do not
+        number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else float("nan")
+    except OverflowError:
+        number = float("inf")
     limits = [
         (above, "> {}", lambda bound: number > bound),
         (at_least, ">= {}", lambda bound: number >= bound),
@@ -72,7 +85,7 @@ def require_number(owner, name, value, *, above=None, at_least=None, below=None,
         (at_most, "<= {}", lambda bound: number <= bound),
     ]
     limits = [(text.format(bound), holds(bound)) for bound, text, holds in limits if bound is not None]
-    finite = number - number == 0 and not isinstance(value, (bool, str))
+    finite = number - number == 0
     if not finite or not all(holds for _, holds in limits):
         wanted = " and ".join(text for text, _ in limits)
         raise RangeError(f"{owner}: {name} is {value!r}; expected a finite number {wanted}".rstrip() + ".")
@@ -90,6 +103,16 @@ def require_integer(owner, name, value, *, at_least):
     if number is None or isinstance(value, bool) or number < at_least:
         raise RangeError(f"{owner}: {name} is {value!r}; expected an integer >= {at_least}.")
     return number
+
+
+def require_list(owner, name, values, kind):
+    """Check a list (or tuple) of objects of one class, and return it as a list."""
+    values = list(values) if isinstance(values, (list, tuple)) else values
+    if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+        raise DtypeError(
+            f"{owner}: {name} is {values!r}; expected a list of {kind.__name__} objects (made, as in {kind.__name__}(...))."
+        )
+    return values
 
 
 def missing_library(needed_for, library, extra):

@@ -5,53 +5,53 @@ in ``ops/``. Inputs may be tensors, arrays, lists or numbers; the result is a te
 """
 
 from . import ops
-from .errors import DtypeError, ShapeError, require_number, unknown
+from .errors import DtypeError, ShapeError, lookup, require_number
 from .tensor import Tensor, apply, as_tensor
 
 
 def relu(x) -> Tensor:
     """max(x, 0); the derivative at 0 is 0."""
-    return apply(ops.ReLU, as_tensor(x))
+    return apply(ops.ReLU, x)
 
 
 def leaky_relu(x, slope=0.01) -> Tensor:
     """x where x > 0, else slope * x; the derivative at 0 is the slope."""
-    return apply(ops.LeakyReLU, as_tensor(x), s=require_number("leaky_relu", "slope", slope))
+    return apply(ops.LeakyReLU, x, s=require_number("leaky_relu", "slope", slope))
 
 
 def elu(x) -> Tensor:
     """x where x > 0, else e**x - 1."""
-    return apply(ops.ELU, as_tensor(x))
+    return apply(ops.ELU, x)
 
 
 def gelu(x) -> Tensor:
     """x times the normal distribution function of x (the exact form, not the tanh approximation)."""
-    return apply(ops.GELU, as_tensor(x))
+    return apply(ops.GELU, x)
 
 
 def sigmoid(x) -> Tensor:
     """1 / (1 + e**-x)."""
-    return apply(ops.Sigmoid, as_tensor(x))
+    return apply(ops.Sigmoid, x)
 
 
 def tanh(x) -> Tensor:
     """The hyperbolic tangent."""
-    return apply(ops.Tanh, as_tensor(x))
+    return apply(ops.Tanh, x)
 
 
 def softplus(x) -> Tensor:
     """ln(1 + e**x)."""
-    return apply(ops.Softplus, as_tensor(x))
+    return apply(ops.Softplus, x)
 
 
 def softmax(x, axis=-1) -> Tensor:
     """e**x, scaled to sum to 1 along ``axis``."""
-    return apply(ops.Softmax, as_tensor(x), axis=_one_axis("softmax", x, axis))
+    return apply(ops.Softmax, x, axis=_one_axis("softmax", x, axis))
 
 
 def log_softmax(x, axis=-1) -> Tensor:
     """The logarithm of softmax along ``axis``."""
-    return apply(ops.LogSoftmax, as_tensor(x), axis=_one_axis("log_softmax", x, axis))
+    return apply(ops.LogSoftmax, x, axis=_one_axis("log_softmax", x, axis))
 
 
 def affine(x, weight, bias) -> Tensor:
@@ -81,7 +81,7 @@ def concatenate(tensors, axis=0) -> Tensor:
 
 def stack(tensors, axis=0) -> Tensor:
     """Tensors of one shape side by side along a new axis."""
-    tensors = [as_tensor(x) for x in _several("stack", tensors)]
+    tensors = [as_tensor(x, "stack") for x in _several("stack", tensors)]
     shape = tensors[0].shape
     for k, x in enumerate(tensors):
         if x.shape != shape:
@@ -109,11 +109,7 @@ ACTIVATIONS = {
 
 def activation(name):
     """The activation of that name; None is the identity."""
-    if name is None:
-        return lambda x: x
-    if name not in ACTIVATIONS:
-        raise unknown("activation", name, ACTIVATIONS)
-    return ACTIVATIONS[name]
+    return (lambda x: x) if name is None else lookup("activation", name, ACTIVATIONS)
 
 
 def _several(name, tensors):
@@ -125,7 +121,7 @@ def _several(name, tensors):
 
 
 def _one_axis(name, x, axis):
-    rank = as_tensor(x).ndim
+    rank = as_tensor(x, name).ndim
     if not isinstance(axis, int) or not -rank <= axis < rank:
         raise ShapeError(
             f"{name}: axis {axis!r} given for a tensor of rank {rank}; expected an int from {-rank} to {rank - 1}."

@@ -11,10 +11,9 @@ With :math:`E_n` the n-th of N terms, the mean sends :math:`\bar L / N` back to 
 
 import math
 
-import numpy as np
-
-from .backend import NUMPY
-from .errors import DtypeError, RangeError, ShapeError, unknown
+from .backend import FLOATS, NUMPY
+from .errors import DtypeError, RangeError, ShapeError, lookup
+from .operands import checked_array
 from .ops.activations import logistic
 from .ops.op import Op, op
 from .tensor import Tensor, apply, as_tensor
@@ -131,8 +130,9 @@ class BinaryCrossEntropy(Op):
     def backward(xp, saved, gL):
         P, T, A, B, reduction = saved
         gE = spread(gL, P.shape, reduction)
-        dA = xp.where(A > -100, 1 / xp.where(P > 0, P, 1), 0)
-        dB = xp.where(B > -100, 1 / xp.where(P < 1, 1 - P, 1), 0)
+        smallest = float(xp.finfo(P.dtype).tiny)  # 1 / P must not overflow
+        dA = xp.where(A > -100, 1 / xp.maximum(P, smallest), 0)
+        dB = xp.where(B > -100, 1 / xp.maximum(1 - P, smallest), 0)
         return ((1 - T) * dB - T * dA) * gE, (B - A) * gE
 
 
@@ -187,7 +187,8 @@ def cross_entropy(prediction, target, reduction="mean") -> Tensor:
 
     Shapes: logits (N, K), labels (N,) integers from 0 to K - 1. Bishop (2006), eq. 4.108.
     """
-    logits, labels = as_tensor(prediction), as_tensor(np.asarray(target) if isinstance(target, list) else target)
+    logits = as_tensor(prediction, "cross_entropy")
+    labels = as_tensor(checked_array(target, "cross_entropy") if isinstance(target, list) else target, "cross_entropy")
     _check_reduction("cross_entropy", reduction)
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ShapeError(
@@ -285,8 +286,11 @@ def gaussian_kl(mu, log_var, reduction="mean") -> Tensor:
 
 def _pair(name, prediction, target, reduction, names=("prediction", "target")):
     _check_reduction(name, reduction)
-    prediction = as_tensor(prediction)
-    target = as_tensor(target) if isinstance(target, Tensor) else Tensor(target, dtype=prediction.dtype)
+    prediction = as_tensor(prediction, name)
+    if prediction.dtype not in FLOATS:
+        prediction = prediction.astype(FLOATS[0])
+    if not isinstance(target, Tensor):  # arrays, lists and numbers take the prediction's type
+        target = as_tensor(checked_array(target, name).astype(prediction.dtype), name)
     if prediction.shape != target.shape:
         raise ShapeError(
             f"{name}: {names[0]} has shape {prediction.shape}, {names[1]} {target.shape}; they must be equal. "
@@ -296,8 +300,7 @@ def _pair(name, prediction, target, reduction, names=("prediction", "target")):
 
 
 def _check_reduction(name, reduction):
-    if reduction not in REDUCTIONS:
-        raise unknown(f"reduction (in {name})", reduction, REDUCTIONS)
+    lookup(f"reduction (in {name})", reduction, dict.fromkeys(REDUCTIONS))
 
 
 def _check_rank_2(name, which, x):
@@ -307,8 +310,8 @@ def _check_rank_2(name, which, x):
 
 def _check_range(name, which, x):
     # on a GPU the answer would have to be waited for, so there the check is left to `fit`
-    if x.backend is NUMPY and (x.data.min() < 0 or x.data.max() > 1):
+    if x.backend is NUMPY and (x.data.min() < -1e-6 or x.data.max() > 1 + 1e-6):
         raise RangeError(
-            f"{name}: the {which} ranges from {x.data.min():.6g} to {x.data.max():.6g}; expected values in [0, 1]. "
+            f"{name}: the {which} ranges from {x.data.min():.8g} to {x.data.max():.8g}; expected values in [0, 1]. "
             "Divide pixels by 255, or use mse_loss."
         )

@@ -8,6 +8,10 @@ from .errors import DtypeError, ShapeError
 
 def checked_array(x, name):
     """Data from outside as an array of a kind that tinyae computes with."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise DtypeError(
+            f"{name}: a masked array was given, whose mask would be lost. Fill it first, with .filled(value)."
+        )
     if backend_of(x) is not None:
         array = x
     else:
@@ -57,9 +61,9 @@ def float_type(dtype):
 
 def as_ints(name, numbers):
     """``f(2, 3)`` and ``f((2, 3))`` alike, as a tuple of ints."""
-    if len(numbers) == 1 and isinstance(numbers[0], (tuple, list)):
+    if len(numbers) == 1 and isinstance(numbers[0], (tuple, list, np.ndarray)):
         numbers = numbers[0]
     try:
         return tuple(int(n.__index__()) for n in numbers)
-    except AttributeError:
+    except (AttributeError, TypeError):
         raise ShapeError(f"{name}: {numbers!r} given; expected integers.") from None

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import ops
 from .errors import DtypeError, RangeError
-from .operands import as_ints
+from .operands import as_ints, checked_array
 
 
 class Operators:
@@ -64,7 +64,7 @@ class Operators:
 
     def __rpow__(self, base):
         """b**x as e^(x ln b), which needs b > 0."""
-        return self._apply(ops.Exp, self._apply(ops.Multiply, self, np.log(base)))
+        return self._apply(ops.Exp, self._apply(ops.Multiply, self, np.log(checked_array(base, "power"))))
 
     def __matmul__(self, other):
         return self._apply(ops.MatMul, self, other)

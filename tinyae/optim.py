@@ -8,10 +8,12 @@ parameter at a time: ``update(xp, theta, g, state...)`` works on plain arrays, i
 State is kept in the order of the parameters and lives on their backend.
 """
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 
 from .backend import backend_of
-from .errors import DtypeError, RangeError, StateError, require_integer, require_number, unknown
+from .errors import DtypeError, RangeError, ShapeError, StateError, lookup, require_integer, require_number
 from .tensor import Tensor
 
 
@@ -32,25 +34,52 @@ class Optimizer:
 
     def __init__(self, params, lr):
         name = type(self).__name__
+        if not isinstance(params, (Tensor, Iterable)):
+            raise DtypeError(
+                f"{name}: the parameters are {params!r}; expected a list of Tensors, such as model.parameters()."
+            )
         params = [params] if isinstance(params, Tensor) else list(params)
         if not params:
             raise RangeError(f"{name}: there are no parameters. Give model.parameters() of a model that has some.")
         for i, tensor in enumerate(params):
-            if not isinstance(tensor, Tensor) or not tensor.requires_grad:
-                raise DtypeError(f"{name}: parameter {i} is {tensor!r}; expected a Tensor with requires_grad=True.")
+            if not isinstance(tensor, Tensor) or not tensor.requires_grad or tensor._node is not None:
+                raise DtypeError(
+                    f"{name}: parameter {i} is {tensor!r}; expected a leaf, a Tensor with requires_grad=True."
+                )
         self.params = params
-        self.lr = require_number(name, "lr", lr, above=0)
+        self.lr = lr
         if len({id(tensor) for tensor in params}) < len(params):
             raise RangeError(f"{name}: a parameter is given twice; it would make two steps at a time.")
         self.t = 0  # steps made, also for a parameter that had no gradient in some of them
         self.state = [{s: p.backend.xp.zeros_like(p.data) for s in self.state_names} for p in params]
+
+    @property
+    def lr(self):
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr):
+        self._lr = require_number(type(self).__name__, "lr", lr, above=0)
 
     def update(self, xp, theta, g, **state):
         """One step of one parameter, in place."""
         raise NotImplementedError
 
     def step(self):
-        """Update every parameter that has a gradient."""
+        """Update every parameter that has a gradient.
+
+        Raises
+        ------
+        ShapeError
+            A gradient is not of its parameter's shape and type; then no parameter was changed.
+        """
+        for i, tensor in enumerate(self.params):
+            g = tensor.grad
+            if g is not None and (g.shape != tensor.data.shape or g.dtype != tensor.data.dtype):
+                raise ShapeError(
+                    f"{type(self).__name__}: the gradient of parameter {i} is {g.dtype} {g.shape}, the parameter "
+                    f"{tensor.dtype} {tensor.shape}; they must be alike. Compute it with backward()."
+                )
         self.t += 1
         for tensor, state in zip(self.params, self.state):
             if tensor.grad is not None:
@@ -83,11 +112,17 @@ class Optimizer:
             The state is another algorithm's, or its arrays do not fit the parameters: all are listed.
         """
         name = type(self).__name__
+        if not isinstance(saved, Mapping):
+            raise StateError(f"{name}: the saved state is {type(saved).__name__}; expected what state_dict() returns.")
         missing = [key for key in ("algorithm", "settings", "t", "state") if key not in saved]
         if missing:
             raise StateError(f"{name}: the saved state lacks {', '.join(missing)}; expected what state_dict() returns.")
         if saved["algorithm"] != name:
             raise StateError(f"{name}: the saved state belongs to {saved['algorithm']}; load it into that optimizer.")
+        if not isinstance(saved["settings"], Mapping) or not isinstance(saved["state"], (list, tuple)):
+            raise StateError(
+                f"{name}: settings or state of the saved state are damaged; expected what state_dict() returns."
+            )
         complaints = []
         if len(saved["state"]) != len(self.params):
             complaints.append(f"{len(saved['state'])} parameters, expected {len(self.params)}")
@@ -97,12 +132,16 @@ class Optimizer:
             for key, array in arrays.items():
                 if np.shape(array) != tensor.shape:
                     complaints.append(f"{key} of parameter {i} is {np.shape(array)}, expected {tensor.shape}")
+                elif np.asarray(array).dtype.kind not in "fiu" or not np.isfinite(array).all():
+                    complaints.append(f"{key} of parameter {i} holds other things than finite numbers")
         if sorted(saved["settings"]) != sorted(self.settings()):
             complaints.append(f"settings {sorted(saved['settings'])}, expected {sorted(self.settings())}")
         if complaints:
             raise StateError(f"{name}: the saved state does not fit:\n  " + "\n  ".join(complaints))
         t = require_integer(name, "t", saved["t"], at_least=0)
-        self.__dict__.update(type(self)(self.params[:1], **saved["settings"]).settings())  # checked as in __init__
+        checked = type(self)(self.params[:1], **saved["settings"]).settings()  # as in __init__
+        for key, value in checked.items():
+            setattr(self, key, value)
         self.t = t
         for tensor, state, arrays in zip(self.params, self.state, saved["state"]):
             for key, array in arrays.items():
@@ -221,6 +260,4 @@ DEFAULT_LR = {"gd": 0.1, "sgd": 0.1, "momentum": 0.1, "adam": 1e-3}
 
 def make_optimizer(name, params, lr=None):
     """The optimizer called ``name`` (``gd``, ``sgd``, ``momentum``, ``adam``), with its default learning rate for None."""
-    if name not in OPTIMIZERS:
-        raise unknown("optimizer", name, OPTIMIZERS)
-    return OPTIMIZERS[name](params, lr=DEFAULT_LR[name] if lr is None else lr)
+    return lookup("optimizer", name, OPTIMIZERS)(params, lr=DEFAULT_LR[name] if lr is None else lr)

@@ -12,7 +12,7 @@ import threading
 
 import numpy as np
 
-from .errors import require_integer, unknown
+from .errors import lookup, require_integer
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 KEY_STEPS = (0x9E3779B9, 0xBB67AE85)  # the golden ratio and sqrt(3) - 1, as 32-bit fractions
@@ -65,8 +65,7 @@ class Generator:
 
     def next_step(self, purpose):
         """Take the purpose's next step number."""
-        if purpose not in PURPOSES:
-            raise unknown("purpose of random numbers", purpose, PURPOSES)
+        lookup("purpose of random numbers", purpose, PURPOSES)
         with self._lock:
             step = self._steps[purpose]
             self._steps[purpose] = step + 1

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from math import prod
 
-from .errors import unknown
+from .errors import lookup
 from .models import Autoencoder
 from .nn import Dense, Flatten, Reshape, Sequential
 
@@ -72,6 +72,4 @@ RECIPES = {
 
 def get_recipe(name):
     """The recipe of that name."""
-    if name not in RECIPES:
-        raise unknown("recipe", name, RECIPES)
-    return RECIPES[name]
+    return lookup("recipe", name, RECIPES)

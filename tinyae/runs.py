@@ -1,8 +1,10 @@
 """One training run from a recipe: data in, a folder with the model and its report out."""
 
 import json
+import math
 import platform
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
@@ -12,43 +14,73 @@ import numpy as np
 from . import datasets
 from .backend import get_backend
 from .context import manual_seed
-from .errors import RangeError
+from .errors import FileWriteError, RangeError, TrainingError
 from .files import write_whole
 from .metrics import mean_baseline, mse, pca_baseline
 from .optim import OPTIMIZERS, make_optimizer
 from .plots import draw_loss, draw_reconstructions, new_figure
 from .recipes import get_recipe
 from .saving import save
+from .training import deferred_interrupt
 
 DATA = {"digits": datasets.load_digits}
 FILES = ("model.safetensors", "history.jsonl", "settings.json", "reconstructions.png", "loss.png")
 
 
 def make_folder(recipe, out=None, overwrite=False):
-    """A new folder ``runs/NAME-1``, ``-2``, ..., or ``out``.
+    """A folder to write to: a new ``runs/NAME-1``, ``-2``, ..., or ``out``.
 
-    Returns (path, made): was it made here? Raises RangeError if ``out`` exists and may not be overwritten.
+    Returns
+    -------
+    (Path, list of Path)
+        The folder, and those that were made for it, innermost first.
+
+    Raises
+    ------
+    RangeError
+        ``out`` is a file, or exists and may not be overwritten.
+    FileWriteError
+        Nothing can be written there.
     """
     if out is not None:
+        if not out:
+            raise RangeError("train: --out is empty; expected the path of a folder.")
         path = Path(out)
         if path.exists() and not path.is_dir():
             raise RangeError(f"train: --out {out} is a file; expected a folder, or a path where one can be made.")
         if path.exists() and not overwrite:
             raise RangeError(
-                f"train: the folder {out} exists. Choose another --out, or give --overwrite to replace the run in it."
+                f"train: the folder {out} exists. Choose another --out, or give --overwrite to replace its run."
             )
-        made = not path.exists()
-        path.mkdir(parents=True, exist_ok=True)
-        return path, made
-    Path("runs").mkdir(exist_ok=True)
-    number = 1
-    while True:  # mkdir tells whether the name was free, so two runs at once do not share a folder
-        path = Path("runs") / f"{recipe}-{number}"
-        try:
-            path.mkdir()
-            return path, True
-        except FileExistsError:
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    else:
+        number = 1
+        while (path := Path("runs") / f"{recipe}-{number}").exists():
             number += 1
+        made = [path, *([] if path.parent.exists() else [path.parent])]
+    try:
+        path.mkdir(parents=True, exist_ok=out is not None)
+        write_whole(path / ".writable", "")  # better now than after the training
+        (path / ".writable").unlink()
+    except FileExistsError:
+        if out is not None:
+            raise FileWriteError(f"train: a folder {path} cannot be made: a file stands in its way.") from None
+        return make_folder(recipe)  # another run took the name in the meantime
+    except NotADirectoryError:
+        raise FileWriteError(f"train: a folder {path} cannot be made: a file stands in its way.") from None
+    except FileWriteError:
+        remove_empty(made)
+        raise
+    except OSError as error:
+        raise FileWriteError(f"train: a folder {path} cannot be made: {error.strerror}.") from error
+    return path, made
+
+
+def remove_empty(folders):
+    """Remove folders that were made for nothing, innermost first."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def train(name, *, epochs=None, batch_size=None, lr=None, optimizer=None, seed=0, backend="numpy", out=None, overwrite=False,
@@ -81,14 +113,13 @@ def train(name, *, epochs=None, batch_size=None, lr=None, optimizer=None, seed=0
             x, epochs, batch_size, chosen, loss=recipe.loss, validation_data=x_test, seed=seed, progress=progress
         )
     except BaseException:
-        if made:
-            folder.rmdir()
+        remove_empty(made)
         raise
     seconds = time.perf_counter() - started
+    if history.interrupted and not len(history) and not made:
+        raise TrainingError(f"train: interrupted in the first epoch; the run in {folder} is kept as it was.")
 
     model.to("numpy")
-    save(model, folder / "model.safetensors")  # first what cannot be made again
-    write_whole(folder / "history.jsonl", history.to_jsonl())
     reconstructions = {"train": model.reconstruct(x), "test": model.reconstruct(x_test)}
     result = {
         "recipe": recipe.name,
@@ -96,7 +127,7 @@ def train(name, *, epochs=None, batch_size=None, lr=None, optimizer=None, seed=0
         "backend": place.name,
         "optimizer": optimizer_name,
         "lr": chosen.lr,
-        "batch_size": len(x) if batch_size is None else batch_size,
+        "batch_size": len(x) if batch_size is None else min(batch_size, len(x)),
         "seed": seed,
         "epochs": len(history),
         "train_loss": history["loss"][-1] if len(history) else None,
@@ -124,19 +155,24 @@ def train(name, *, epochs=None, batch_size=None, lr=None, optimizer=None, seed=0
         "run": {key: result[key] for key in ("backend", "optimizer", "lr", "batch_size", "seed")} | {"epochs": epochs},
         "versions": {"tinyae": version("tinyae"), "numpy": np.__version__, "python": platform.python_version()},
     }
-    write_whole(folder / "settings.json", json.dumps(settings, indent=2) + "\n")
-    first_of_each = [int(np.flatnonzero(labels == digit)[0]) for digit in np.unique(labels)][:10]
-    draw_reconstructions(
-        x_test[first_of_each],
-        reconstructions["test"][first_of_each],
-        folder / "reconstructions.png",
-        f"held-out {recipe.data}: {result['input_size']} pixels through a code of {recipe.code} numbers",
-    )
-    baselines = (
-        [(label, values["val"]) for label, values in result["baselines"].items()] if recipe.loss == "mse" else []
-    )
-    if len(history):
-        draw_loss(history, folder / "loss.png", "mean squared error, mean over pixels", baselines)
+    # from here to the end Ctrl-C only asks to stop: what was trained is written, whole
+    with deferred_interrupt(patience=math.inf) as interrupt:
+        save(model, folder / "model.safetensors")  # first what cannot be made again
+        write_whole(folder / "history.jsonl", history.to_jsonl())
+        write_whole(folder / "settings.json", json.dumps(settings, indent=2) + "\n")
+        first_of_each = [int(np.flatnonzero(labels == digit)[0]) for digit in np.unique(labels)][:10]
+        draw_reconstructions(
+            x_test[first_of_each],
+            reconstructions["test"][first_of_each],
+            folder / "reconstructions.png",
+            f"held-out {recipe.data}: {result['input_size']} pixels through a code of {recipe.code} numbers",
+        )
+        if len(history):
+            baselines = [(label, values["val"]) for label, values in result["baselines"].items()]
+            draw_loss(history, folder / "loss.png", "mean squared error, mean over pixels", baselines)
+        else:
+            (folder / "loss.png").unlink(missing_ok=True)  # of a run that is overwritten
+    result["interrupted"] = result["interrupted"] or interrupt.is_set()
     return result
 
 

@@ -13,9 +13,10 @@ import os
 import numpy as np
 
 from . import models, nn
-from .errors import ModelFileError, TinyaeError
+from .errors import ModelFileError, StateError, TinyaeError, require_list
 from .files import write_whole
 from .nn.module import Module
+from .tensor import Tensor
 
 FORMAT, VERSION = "tinyae.model", "1"
 KNOWN_CLASSES = {name: getattr(package, name) for package in (nn, models) for name in package.__all__}
@@ -34,14 +35,23 @@ def save(model, path):
     Raises
     ------
     StateError
-        A part has no ``config()``.
-    OSError
+        A part has no ``config()``, or two different parts share one tensor.
+    FileWriteError
         The file cannot be written.
     """
     from safetensors.numpy import save as to_bytes
 
+    if not isinstance(model, Module):
+        raise StateError(f"save: {type(model).__name__} given; expected a model (a Module).")
+    path = checked_path("save", path)
+    refuse_shared_tensors(model)
     state = {name: np.ascontiguousarray(value) for name, value in model.state_dict().items()}
-    architecture = json.dumps(describe(model), sort_keys=True)
+    try:
+        architecture = json.dumps(describe(model, []), sort_keys=True)
+    except TypeError as error:
+        raise StateError(
+            f"save: a config() returns what JSON cannot hold: {error}. Return plain numbers and strings."
+        ) from error
     about = {
         "format": FORMAT,
         "version": VERSION,
@@ -67,7 +77,8 @@ def load(path, classes=()):
     ModelFileError
         The file is missing, damaged, not ours, of another version, or needs a class not given.
     """
-    path = os.fspath(path)
+    path = checked_path("load", path)
+    require_list("load", "classes", classes, type)
     if os.path.isdir(path):
         path = os.path.join(path, "model.safetensors")
     if not os.path.isfile(path):
@@ -75,14 +86,25 @@ def load(path, classes=()):
     architecture, state = read(path)
     known = {**KNOWN_CLASSES, **{cls.__name__: cls for cls in classes}}
     try:
-        model = rebuild(json.loads(architecture), known, path)
-        dtypes = {value.dtype for value in state.values()}
-        if len(dtypes) == 1:
-            model.astype(dtypes.pop())
+        model = rebuild(json.loads(architecture), known, path, [])
+        if not isinstance(model, Module):
+            raise ModelFileError(f"load: {path} describes no model.")
+        for name, tensor in model.named_tensors():
+            if name in state:  # float64 and integers come back as such
+                tensor.data = tensor.data.astype(state[name].dtype)
         model.load_state_dict(state)
     except ModelFileError:
         raise
-    except (TinyaeError, TypeError, KeyError, ValueError) as error:
+    except (
+        TinyaeError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ModelFileError(f"load: {path}: its architecture and its numbers do not fit together: {error}") from error
     return model
 
@@ -126,25 +148,57 @@ def checksum(architecture, state):
     return digest.hexdigest()
 
 
-def describe(value):
-    """A module as JSON-able data; anything else must be JSON-able already."""
+def describe(value, seen):
+    """A module as JSON-able data; anything else must be JSON-able already.
+
+    A module met again (``seen`` holds those met before) is described by its number: it stays one.
+    """
     if isinstance(value, Module):
-        return {"class": type(value).__name__, "config": {name: describe(v) for name, v in value.config().items()}}
+        for number, module in enumerate(seen):
+            if module is value:
+                return {"class": "same as", "config": number}
+        config = {name: describe(v, seen) for name, v in value.config().items()}
+        seen.append(value)
+        return {"class": type(value).__name__, "config": config}
     if isinstance(value, (list, tuple)):
-        return [describe(v) for v in value]
+        return [describe(v, seen) for v in value]
     return value
 
 
-def rebuild(value, known, path):
+def rebuild(value, known, path, seen):
     """The module that ``describe`` described."""
     if isinstance(value, dict) and set(value) == {"class", "config"}:
+        if value["class"] == "same as":
+            return seen[value["config"]]
         cls = known.get(value["class"])
         if cls is None:
             raise ModelFileError(
                 f"load: {path} needs a class {value['class']!r}, which tinyae does not have. "
                 f"Give it: load(path, classes=[{value['class']}])."
             )
-        return cls.from_config(**{name: rebuild(v, known, path) for name, v in value["config"].items()})
+        config = {name: rebuild(v, known, path, seen) for name, v in value["config"].items()}
+        seen.append(cls.from_config(**config))
+        return seen[-1]
     if isinstance(value, list):
-        return [rebuild(v, known, path) for v in value]
+        return [rebuild(v, known, path, seen) for v in value]
     return value
+
+
+def refuse_shared_tensors(model):
+    """One tensor in two modules would come back as two."""
+    owners = {}
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor) and owners.setdefault(id(value), module) is not module:
+                raise StateError(
+                    f"save: {module!r} shares its {name} with {owners[id(value)]!r}; a file would make two of it. "
+                    "Use one layer in both places, or save model.state_dict() yourself."
+                )
+
+
+def checked_path(name, path):
+    """A path as a string."""
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise ModelFileError(f"{name}: the path is {path!r}; expected a str or a Path.") from None

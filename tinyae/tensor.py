@@ -12,7 +12,7 @@ import numpy as np
 from . import ops
 from .backend import FLOATS, NUMPY, backend_of, get_backend
 from .context import recording
-from .errors import BackendError, DtypeError, ShapeError, TapeError, TinyaeError
+from .errors import BackendError, DtypeError, RangeError, ShapeError, TapeError, TinyaeError
 from .operands import broadcast_error, checked_array, float_type
 from .operators import Operators
 from .tape import Node, Version, add_gradient, births, calling_place, forget, run_backward
@@ -45,10 +45,13 @@ def apply(op, *inputs, **attributes):
     node = Node(op, backend) if needs_gradient and recording.get() else None
     try:
         data = op.forward(backend.xp, forget if node is None else node.save, *arrays, **attributes)
-    except ValueError as error:
-        if isinstance(error, TinyaeError) or not op.broadcasts:
+    except (ValueError, TypeError, OverflowError) as error:
+        if isinstance(error, TinyaeError):
             raise
-        raise broadcast_error(op.name, arrays) from error
+        if isinstance(error, ValueError) and op.broadcasts:
+            raise broadcast_error(op.name, arrays) from error
+        kinds = ", ".join(f"{a.dtype} {a.shape}" if hasattr(a, "dtype") else "a number" for a in arrays)
+        raise DtypeError(f"{op.name}: the array library refuses {kinds} with {attributes}: {error}.") from error
     if type(data) is not backend.array_type:  # NumPy turns rank-0 results into scalars
         data = backend.xp.asarray(data)
 
@@ -113,7 +116,7 @@ def agree(op, inputs):
     inputs = [x.item() if isinstance(x, np.generic) else x for x in inputs]  # NumPy's scalars are numbers
     if not any(isinstance(x, Tensor) for x in inputs):  # then the first that is no index leads
         lead = next(i for i in range(len(inputs)) if i not in op.indices)
-        inputs[lead] = Tensor(inputs[lead])
+        inputs[lead] = as_tensor(inputs[lead], op.name)
     tensors = [x for x in inputs if isinstance(x, Tensor)]
     backend = tensors[0].backend
     for other in [x.backend if isinstance(x, Tensor) else backend_of(x) for x in inputs]:
@@ -382,9 +385,9 @@ class Tensor(Operators):
     def _change(self, name, compute, other):
         """self <- compute(self, other), written into the same memory and known to the tape."""
         taped = recording.get() and (self._needs_gradient or (isinstance(other, Tensor) and other._needs_gradient))
-        if taped and self._node is None and self._needs_gradient:
+        if taped and self._is_leaf_memory():
             raise TapeError(
-                f"{name}: this tensor is a leaf that asks for gradients; changing it in place would lose the value they "
+                f"{name}: this tensor is (or shares the memory of) a leaf that asks for gradients; changing it in place would lose the value they "
                 "belong to. Change it inside `with ta.no_grad():`, or compute a new tensor."
             )
         if self._version.count != self._seen:
@@ -396,6 +399,10 @@ class Tensor(Operators):
                 other = before
             elif isinstance(other, Tensor) and other._version is self._version:
                 other = other._copy_on_tape()
+        if not getattr(self.data.flags, "writeable", True):
+            raise RangeError(
+                f"{name}: this tensor shares the memory of a read-only array. Make it from a copy of the array."
+            )
         after = compute(before, other)
         if after.dtype != self.dtype:
             raise DtypeError(
@@ -415,6 +422,13 @@ class Tensor(Operators):
             self._version.taped = self._version.count
             self._node, self._needs_gradient = after._node, after._needs_gradient
         return self
+
+    def _is_leaf_memory(self):
+        """Is this a leaf that asks for gradients, or a view of one?"""
+        source = self._node or self
+        while type(source) is Node and source.op.view and source.inputs:
+            source = source.inputs[0]
+        return type(source) is Tensor and source._needs_gradient and source._version is self._version
 
     def _copy_on_tape(self):
         """The same value and history in memory of its own."""
@@ -519,12 +533,15 @@ def plain_index(index, backend):
     if isinstance(index, Tensor):
         index = index.data.copy()
     elif isinstance(index, list) or backend_of(index) is not None:
-        index = backend.asarray(np.array(index) if backend_of(index) in (None, NUMPY) else index.copy())
+        index = backend.asarray(checked_array(index, "index").copy())
     if hasattr(index, "dtype") and index.dtype in FLOATS:
         raise DtypeError(f"index: an array of {index.dtype} cannot choose elements; expected integers or bools.")
     return index
 
 
-def as_tensor(x):
-    """The tensor itself, or a new one around an array, list or number."""
-    return x if isinstance(x, Tensor) else Tensor(x)
+def as_tensor(x, name):
+    """The tensor itself, or one around an array, list or number that was given to the operation ``name``."""
+    if isinstance(x, Tensor):
+        return x
+    array = checked_array(x, name)
+    return Tensor(array if hasattr(x, "dtype") else array.astype(FLOATS[0]))

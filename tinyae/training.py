@@ -24,13 +24,15 @@ from contextlib import contextmanager
 import numpy as np
 
 from . import losses
-from .callbacks import Progress
-from .context import use_generator
+from .callbacks import Callback, Progress
+from .context import generator, recording, use
 from .data import as_data, check_values, order_of, take
-from .errors import DtypeError, RangeError, ShapeError, TrainingError, require_integer, unknown
+from .errors import DtypeError, RangeError, ShapeError, TrainingError, lookup, require_integer, require_list
+from .nn.module import Module
 from .optim import Optimizer, make_optimizer
 from .random import Generator
-from .tensor import apply
+from .regularizers import Regularizer
+from .tensor import Tensor, apply
 
 DEFAULT_BATCH_SIZE = 32
 
@@ -64,9 +66,7 @@ def loss_function(loss):
     """A loss by name, or a function (prediction, target) -> scalar Tensor."""
     if callable(loss):
         return lambda model, x, y: loss(model(x), y)
-    if loss not in LOSSES:
-        raise unknown("loss", loss, LOSSES)
-    return LOSSES[loss]
+    return lookup("loss", loss, LOSSES)
 
 
 # ---------------------------------------------------------------- history
@@ -110,7 +110,7 @@ class History:
 
     def to_jsonl(self):
         """One JSON object per line and epoch."""
-        return "".join(json.dumps(record) + "\n" for record in self.records)
+        return "".join(json.dumps(record, allow_nan=False) + "\n" for record in self.records)
 
     def __repr__(self):
         last = ", ".join(f"{name} {self[name][-1]:.5g}" for name in ("loss", "val_loss") if name in self)
@@ -182,6 +182,7 @@ def fit(
     trainer = Trainer(
         model, x, y, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed, regularizers
     )
+    callbacks = require_list("fit", "callbacks", callbacks, Callback)
     return trainer.run([*callbacks, *([Progress()] if progress else [])])
 
 
@@ -191,10 +192,12 @@ class Trainer:
     def __init__(
         self, model, x, y, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed, regularizers
     ):
+        if not isinstance(model, Module):
+            raise DtypeError(f"fit: the model is {model!r}; expected a Module, such as Autoencoder(...).")
         self.model = model
         self.epochs = require_integer("fit", "epochs", epochs, at_least=1)
         self.seed = require_integer("fit", "seed", seed, at_least=0)
-        self.shuffle, self.regularizers = shuffle, list(regularizers)
+        self.shuffle, self.regularizers = shuffle, require_list("fit", "regularizers", regularizers, Regularizer)
         self.loss_name, self.loss = loss, loss_function(loss)
         self.x, self.y = self._checked_data("x", x, y)
         self.optimizer = self._checked_optimizer(optimizer, lr)
@@ -202,11 +205,15 @@ class Trainer:
         self.batches_per_epoch = -(-len(self.x) // self.batch_size)
         self.validation = None
         if validation_data is not None:
-            pair = validation_data if isinstance(validation_data, tuple) else (validation_data, validation_data)
-            if len(pair) != 2 or (not isinstance(validation_data, tuple) and self.y is not self.x):
+            is_pair = isinstance(validation_data, (tuple, list)) and len(validation_data) == 2
+            if not is_pair and (isinstance(validation_data, tuple) or self.y is not self.x):
                 raise ShapeError("fit: validation_data must be a pair (x, y), as the training data are.")
+            pair = validation_data if is_pair else (validation_data, validation_data)
             self.validation = self._checked_data("validation_data", *pair)
+        self._rehearse()
         self.history = History()
+        self.record_names = ["epoch", "loss", *(["penalty"] if self.regularizers else []),
+                             *(["val_loss"] if self.validation else []), "lr", "seconds"]  # fmt: skip
         self.epoch = 0  # whole epochs done
         self.stop_reason = None
 
@@ -229,6 +236,24 @@ class Trainer:
         if not own_target:
             check_values(f"fit: target of {name}", y, unit_interval=bounded)
         return x, y
+
+    def _rehearse(self):
+        """Compute the loss of one example of each data set: what cannot work is refused before anything is changed."""
+        for name, (x, y) in {
+            "the training data": (self.x, self.y),
+            "validation_data": self.validation or (None, None),
+        }.items():
+            if x is None:
+                continue
+            with self.model.evaluating():
+                batch = self._batch(x, y, np.arange(1))
+                value = self.loss(self.model, *batch)
+                if not isinstance(value, Tensor) or value.size != 1:
+                    raise ShapeError(
+                        f"fit: the loss function returned {value!r}; expected a Tensor with one number, such as a mean."
+                    )
+                if self.loss_name == "cross_entropy":
+                    check_labels(name, y, self.model(batch[0]).shape[1])
 
     def _checked_optimizer(self, optimizer, lr):
         parameters = self.model.parameters()
@@ -266,7 +291,10 @@ class Trainer:
         modes = [(module, module.training) for module in self.model.modules()]
         collapsed_for = 0  # epochs in a row
         try:
-            with use_generator(Generator(self.seed)), deferred_interrupt() as interrupt:
+            # NumPy need not warn of overflows: the loop itself looks for what is not finite
+            quiet = np.errstate(all="ignore")
+            own_chance, on_tape = use(generator, Generator(self.seed)), use(recording, True)
+            with own_chance, on_tape, quiet, deferred_interrupt() as interrupt:
                 call_all(callbacks, "on_train_begin")
                 while self.epoch < self.epochs and not self.stop_reason:
                     call_all(callbacks, "on_epoch_begin", self.epoch + 1)
@@ -312,7 +340,7 @@ class Trainer:
             objective = loss + penalty if self.regularizers else loss
             value = objective.item()
             if not math.isfinite(value):
-                self._not_finite(value, batch, last_good)
+                self._not_finite("loss", value, batch, last_good)
             optimizer.zero_grad()
             objective.backward()
             optimizer.step()
@@ -326,6 +354,11 @@ class Trainer:
             record["penalty"] = total_penalty / len(order)
         if self.validation is not None:
             record["val_loss"] = self.evaluate(*self.validation)
+        if not math.isfinite(record.get("val_loss", 0.0)):
+            self._not_finite("held-out loss", record["val_loss"], batch, last_good)
+        for name, parameter in model.named_parameters():
+            if not bool(parameter.backend.xp.isfinite(parameter.data).all()):
+                self._not_finite(f"parameter {name}", float("nan"), batch, last_good)
         return {**record, "lr": optimizer.lr, "seconds": round(time.perf_counter() - started, 4)}
 
     def _batch(self, x, y, index):
@@ -333,7 +366,7 @@ class Trainer:
         batch = take(x, index, place, dtype)
         if y is x:
             return batch, batch
-        return batch, take(y, index, place, None if self.loss_name == "cross_entropy" else dtype)
+        return batch, take(y, index, place, dtype if y.dtype.kind == "f" else None)
 
     def evaluate(self, x, y):
         """The loss over a data set, in evaluation mode."""
@@ -347,7 +380,7 @@ class Trainer:
 
     # ------------------------------------------------------------ what goes wrong
 
-    def _not_finite(self, value, batch, last_good):
+    def _not_finite(self, what, value, batch, last_good):
         """Put the model back and say what happened."""
         step = self.epoch * self.batches_per_epoch + batch
         largest = [(float(abs(p.grad).max()), name) for name, p in self.model.named_parameters() if p.grad is not None]
@@ -360,7 +393,7 @@ class Trainer:
         )
         self.model.restore(last_good)
         raise TrainingError(
-            f"fit: the loss became {value} in step {step} (epoch {self.epoch + 1}, batch {batch}), with learning rate "
+            f"fit: the {what} became {value} in step {step} (epoch {self.epoch + 1}, batch {batch}), with learning rate "
             f"{self.optimizer.lr:g}. {gradient} The model was put back to the end of epoch {self.epoch}. "
             "Try a smaller learning rate."
         )
@@ -386,6 +419,15 @@ class Trainer:
         )
 
 
+def check_labels(name, labels, classes):
+    """Refuse labels that no output stands for."""
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise RangeError(
+            f"fit: the labels of {name} go from {low} to {high}, but the model's {classes} outputs stand for 0 to {classes - 1}."
+        )
+
+
 def call_all(callbacks, joint, *arguments):
     """Call one method of every callback."""
     for callback in callbacks:
@@ -393,17 +435,23 @@ def call_all(callbacks, joint, *arguments):
 
 
 @contextmanager
-def deferred_interrupt():
-    """Turn the first Ctrl-C into an event to be looked at between batches; the second one acts at once."""
-    event = threading.Event()
+def deferred_interrupt(patience=1.0):
+    """Turn Ctrl-C into an event to be looked at between batches.
+
+    A second one acts at once, if it comes more than ``patience`` seconds later: a double press is one.
+    """
+    event, first = threading.Event(), 0.0
     if threading.current_thread() is not threading.main_thread():
         yield event  # only the main thread receives signals
         return
     previous = signal.getsignal(signal.SIGINT)
 
     def note(signum, frame):
-        if event.is_set() and callable(previous):
+        nonlocal first
+        if event.is_set() and time.monotonic() - first > patience and callable(previous):
             previous(signum, frame)
+        if not event.is_set():
+            first = time.monotonic()
         event.set()
 
     signal.signal(signal.SIGINT, note)

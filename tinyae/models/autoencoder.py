@@ -6,8 +6,7 @@ Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural netwo
 Goodfellow et al. (2016), chapter 14.
 """
 
-import numpy as np
-
+from ..data import as_data
 from ..errors import DtypeError
 from ..nn.module import Module, model_input
 from ..tensor import Tensor
@@ -56,11 +55,9 @@ class Autoencoder(Module):
     def _map(self, part, x, name, batch_size=1024):
         if isinstance(x, Tensor):
             return part(model_input(self, x, name))
-        x = np.asarray(x) if isinstance(x, (list, tuple)) else x
+        x = as_data(name, x)
         with self.evaluating():
-            pieces = [
-                part(model_input(self, x[i : i + batch_size], name)).data for i in range(0, max(len(x), 1), batch_size)
-            ]
+            pieces = [part(model_input(self, x[i : i + batch_size], name)).data for i in range(0, len(x), batch_size)]
         return pieces[0] if len(pieces) == 1 else self.backend.xp.concatenate(pieces)
 
     def fit(

@@ -21,18 +21,18 @@ import math
 
 import numpy as np
 
-from ..context import generator
-from ..errors import unknown
+from ..context import current_generator
+from ..errors import lookup
 
 
 def uniform(shape, limit):
     """Float32 numbers, uniform on [-limit, limit)."""
-    return np.float32(limit) * (2 * generator.get().uniform(shape, "init") - 1)
+    return np.float32(limit) * (2 * current_generator().uniform(shape, "init") - 1)
 
 
 def normal(shape, variance):
     """Float32 numbers, normal with mean 0."""
-    return np.float32(math.sqrt(variance)) * generator.get().normal(shape, "init")
+    return np.float32(math.sqrt(variance)) * current_generator().normal(shape, "init")
 
 
 INITIALISERS = {
@@ -47,9 +47,7 @@ INITIALISERS = {
 
 def initial_weight(init, shape, fan_in, fan_out):
     """A float32 array (on the host) drawn by the rule called ``init``."""
-    if init not in INITIALISERS:
-        raise unknown("initialiser", init, INITIALISERS)
-    return INITIALISERS[init](shape, fan_in, fan_out)
+    return lookup("initialiser", init, INITIALISERS)(shape, fan_in, fan_out)
 
 
 def initial_bias(init, shape, fan_in):

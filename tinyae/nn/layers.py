@@ -6,7 +6,8 @@ Batches come first: a layer maps (N, ...) to (N, ...). Images are "channels last
 import math
 
 from .. import functional as F
-from ..context import generator
+from ..backend import FLOATS
+from ..context import current_generator
 from ..errors import DtypeError, ShapeError, require_integer, require_number
 from ..operands import as_ints
 from ..tensor import Tensor
@@ -86,6 +87,7 @@ class Flatten(Module):
     """Each example as one row. Shapes: (N, ...) -> (N, D)."""
 
     def forward(self, x):
+        require_batch("Flatten", x)
         return x.reshape(x.shape[0], -1)
 
     def config(self):
@@ -102,6 +104,7 @@ class Reshape(Module):
         self.shape = as_ints("Reshape", shape)
 
     def forward(self, x):
+        require_batch("Reshape", x)
         return x.reshape(x.shape[0], *self.shape)
 
     def config(self):
@@ -125,7 +128,8 @@ class Dropout(Module):
     def forward(self, x):
         if not self.training or self.rate == 0:
             return x
-        chance = generator.get().uniform(x.shape, "dropout", xp=x.backend.xp)
+        chance = current_generator().uniform(x.shape, "dropout", xp=x.backend.xp)
+        x = as_floats(x)
         mask = (chance >= self.rate).astype(x.dtype)
         return x * Tensor(mask / (1 - self.rate))
 
@@ -142,7 +146,8 @@ class GaussianNoise(Module):
     def forward(self, x):
         if not self.training or self.std == 0:
             return x
-        noise = generator.get().normal(x.shape, "noise", xp=x.backend.xp)
+        noise = current_generator().normal(x.shape, "noise", xp=x.backend.xp)
+        x = as_floats(x)
         return x + Tensor(noise.astype(x.dtype) * self.std)
 
     def config(self):
@@ -210,3 +215,14 @@ class Sequential(Module):
 
     def __repr__(self):
         return f"Sequential({', '.join(map(repr, self.layers))})"
+
+
+def as_floats(x):
+    """Integer and bool inputs become float32, as in arithmetic."""
+    return x if x.dtype in FLOATS else x.astype(FLOATS[0])
+
+
+def require_batch(name, x):
+    """Refuse what has no batch axis."""
+    if x.ndim == 0:
+        raise ShapeError(f"{name}: the input has shape (); expected (N, ...), one entry per example.")

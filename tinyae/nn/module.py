@@ -4,14 +4,15 @@ A module's parameters are simply its attributes: a Tensor that asks for gradient
 Tensor that does not is a buffer (saved, but not trained), a Module is a part with a name of its own.
 """
 
+from collections.abc import Mapping
 from contextlib import contextmanager
 
 import numpy as np
 
-from ..backend import get_backend
+from ..backend import FLOATS, get_backend
 from ..context import layer_calls, no_grad, watch_layers
-from ..errors import BackendError, ShapeError, StateError
-from ..operands import float_type
+from ..errors import BackendError, ShapeError, StateError, TinyaeError
+from ..operands import as_ints, checked_array, float_type
 from ..tensor import Tensor, as_tensor
 
 
@@ -29,7 +30,7 @@ class Module:
 
     def __call__(self, x):
         """Apply the module to a Tensor, or to an array, which is taken as a constant."""
-        x = as_tensor(x)
+        x = as_tensor(x, type(self).__name__)
         y = self.forward(x)
         calls = layer_calls.get()
         if calls is not None:
@@ -50,8 +51,15 @@ class Module:
     # ------------------------------------------------------------ parts and parameters
 
     def parts(self):
-        """(name, module) of the direct parts, in the order they were set."""
-        return [(name, value) for name, value in vars(self).items() if isinstance(value, Module)]
+        """(name, module) of the direct parts, in the order they were set; also those in lists and dicts."""
+        found = []
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                found.append((name, value))
+            elif isinstance(value, (list, tuple, dict)):
+                inner = value.items() if isinstance(value, dict) else enumerate(value)
+                found += [(f"{name}.{key}", part) for key, part in inner if isinstance(part, Module)]
+        return found
 
     def modules(self):
         """This module and all parts of parts, once each."""
@@ -91,8 +99,7 @@ class Module:
     @property
     def dtype(self):
         """The float type of the parameters (float32 for a module without any)."""
-        tensors = self.named_tensors()
-        return tensors[0][1].dtype if tensors else np.dtype(np.float32)
+        return next((tensor.dtype for _, tensor in self.named_tensors() if tensor.dtype in FLOATS), FLOATS[0])
 
     # ------------------------------------------------------------ modes and places
 
@@ -134,8 +141,9 @@ class Module:
         """Convert all parameters to float32 or float64, in place; gradients are dropped."""
         dtype = float_type(dtype)
         for _, tensor in self.named_tensors():
-            tensor.data, tensor.grad = tensor.data.astype(dtype), None
-            tensor.mark_changed()
+            if tensor.dtype in FLOATS:
+                tensor.data, tensor.grad = tensor.data.astype(dtype), None
+                tensor.mark_changed()
         return self
 
     def zero_grad(self):
@@ -164,28 +172,36 @@ class Module:
         StateError
             Lists every missing, extra and misshapen entry.
         """
-        own = dict(self.named_tensors())
-        state = {
-            name: value.numpy() if isinstance(value, Tensor) else np.asarray(value) for name, value in state.items()
-        }
-        complaints = []
+        if not isinstance(state, Mapping):
+            raise StateError(f"load_state_dict: {type(state).__name__} given; expected a dict {{name: array}}.")
+        own, new, complaints = dict(self.named_tensors()), {}, []
         if strict:
             complaints += [f"missing: {name} {own[name].shape}" for name in own if name not in state]
-            complaints += [f"extra: {name} {state[name].shape}" for name in state if name not in own]
-        for name in own:
-            if name in state and state[name].shape != own[name].shape:
-                complaints.append(f"misshapen: {name} is {state[name].shape}, expected {own[name].shape}")
-            elif name in state and state[name].dtype.kind not in "fiub":
-                complaints.append(f"not numbers: {name} is of type {state[name].dtype}")
+            complaints += [f"extra: {name} {np.shape(state[name])}" for name in state if name not in own]
+        for name, tensor in own.items():
+            if name not in state:
+                continue
+            try:
+                value = state[name].numpy() if isinstance(state[name], Tensor) else checked_array(state[name], name)
+            except TinyaeError as error:
+                complaints.append(f"not numbers: {error}")
+                continue
+            if value.shape != tensor.shape:
+                complaints.append(f"misshapen: {name} is {value.shape}, expected {tensor.shape}")
+                continue
+            with np.errstate(all="ignore"):
+                new[name] = value.astype(tensor.dtype)
+                changed = np.isfinite(value) != np.isfinite(new[name]) if tensor.dtype in FLOATS else value != new[name]
+            if changed.any():
+                complaints.append(f"out of range: {name} has values that {tensor.dtype} cannot hold")
         if complaints:
             raise StateError(
                 f"load_state_dict: the state does not fit {type(self).__name__}:\n  " + "\n  ".join(complaints)
                 + "\nLoad it into the model it was made by, or use strict=False to leave out what is missing or extra."
             )  # fmt: skip
-        for name, tensor in own.items():
-            if name in state:
-                tensor.data[...] = tensor.backend.asarray(state[name].astype(tensor.dtype))
-                tensor.mark_changed()
+        for name, value in new.items():
+            own[name].data[...] = own[name].backend.asarray(value)
+            own[name].mark_changed()
 
     def config(self):
         """The arguments that rebuild this module, as JSON-able values."""
@@ -219,7 +235,7 @@ class Module:
         input_shape : tuple of int
             The shape of one example, without the batch axis: ``(784,)`` or ``(28, 28, 1)``.
         """
-        example = Tensor(np.zeros((1, *input_shape), self.dtype)).to(self.backend)
+        example = Tensor(np.zeros((1, *as_ints("summary", (input_shape,))), self.dtype)).to(self.backend)
         with self.evaluating(), watch_layers() as calls:
             self(example)
         names = {id(module): name for name, module in self._named_parts()}
@@ -255,7 +271,7 @@ def model_input(model, x, name):
 
     Either must be on the model's backend: outside of ``fit`` nothing is moved in silence.
     """
-    tensor = as_tensor(x)
+    tensor = as_tensor(x, name)
     if tensor.backend is not model.backend:
         raise BackendError(
             f"{name}: the data are on the backend '{tensor.backend.name}', the model on '{model.backend.name}'. "

@@ -5,7 +5,7 @@ Each backward is the forward's inverse, or, where an element was used several ti
 
 import math
 
-from ..errors import DtypeError, ShapeError
+from ..errors import DtypeError, RangeError, ShapeError
 from .op import Op, op
 
 
@@ -100,6 +100,10 @@ class SetItem(Op):
             )
         if repeats(index) and len(set(xp.arange(X.size).reshape(X.shape)[index].ravel().tolist())) != chosen.size:
             raise ShapeError("setitem: the index names an element twice; which value would stay is not defined.")
+        if V.dtype != X.dtype and (V.astype(X.dtype) != V).any():
+            raise RangeError(
+                f"setitem: the value does not fit into a tensor of type {X.dtype}. Convert the tensor first."
+            )
         save(index)
         X[index] = V
         return X
@@ -168,7 +172,7 @@ def select(name, X, index):
         raise ShapeIndexError(
             f"{name}: X has shape {X.shape}, which the index {index!r} does not fit: {error}."
         ) from None
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise DtypeError(f"{name}: {index!r} is not an index: {error}.") from None
     if Y.size == 0:
         raise ShapeError(f"{name}: X has shape {X.shape}, and the index {index!r} chooses no element of it.")
