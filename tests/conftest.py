@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 
 import tinyae as ta
+from tinyae.backend import register_backend
 from tinyae.errors import BackendError
 
+from .strict_device import StrictBackend
 
-@pytest.fixture(params=["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])
+register_backend("strict", StrictBackend)
+
+
+@pytest.fixture(params=["numpy", "strict", pytest.param("cupy", marks=pytest.mark.gpu)])
 def backend(request):
     """Each backend in turn; one that this machine lacks is skipped, with the reason."""
     try:

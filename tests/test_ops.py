@@ -15,6 +15,11 @@ LABELS = np.array([2, 0, 1])
 MASK = np.array([[True, False, True, False], [False, True, True, False], [True, True, False, False]])
 
 
+def beside(x, array):
+    """A constant on the backend that x is on: nothing moves by itself."""
+    return ta.Tensor(array).to(x.backend)
+
+
 def away_from_kinks(rng, *shape):
     """Values at least 0.1 from 0, where relu and abs bend."""
     x = rng.normal(size=shape)
@@ -45,7 +50,7 @@ CASES = {
         (lambda x: x.clip(low=0), lambda r: (np.array([-2.0, -0.4, 0.1, 0.6, 3.0]),)),
     ],
     "maximum": [(ta.maximum, lambda r: (r.normal(size=(3, 4)), r.normal(size=4)))],
-    "where": [(lambda x, y: ta.where(MASK, x, y), lambda r: (r.normal(size=(3, 4)), r.normal(size=4)))],
+    "where": [(lambda x, y: ta.where(beside(x, MASK), x, y), lambda r: (r.normal(size=(3, 4)), r.normal(size=4)))],
     "relu": [(ta.relu, lambda r: (away_from_kinks(r, 3, 4),))],
     "leaky_relu": [(lambda x: ta.leaky_relu(x, 0.2), lambda r: (away_from_kinks(r, 3, 4),))],
     "elu": [(ta.elu, lambda r: (away_from_kinks(r, 3, 4),))],
@@ -96,13 +101,13 @@ CASES = {
     "getitem": [
         (lambda x: x[1:, ::-2], lambda r: (r.normal(size=(3, 4)),)),
         (lambda x: x[[0, 2, 0, 0]], lambda r: (r.normal(size=(3, 4)),)),
-        (lambda x: x[MASK], lambda r: (r.normal(size=(3, 4)),)),
+        (lambda x: x[beside(x, MASK)], lambda r: (r.normal(size=(3, 4)),)),
         (lambda x: x[..., None, 1], lambda r: (r.normal(size=(3, 4)),)),
-        (lambda x: x[np.array([0, 1]), np.array([3, 3])], lambda r: (r.normal(size=(3, 4)),)),
+        (lambda x: x[beside(x, np.array([0, 1])), beside(x, np.array([3, 3]))], lambda r: (r.normal(size=(3, 4)),)),
     ],
     "setitem": [
         (lambda x, v: overwritten(x, (slice(None), 1), v), lambda r: (r.normal(size=(3, 4)), r.normal(size=3))),
-        (lambda x, v: overwritten(x, MASK, v), lambda r: (r.normal(size=(3, 4)), r.normal(size=()))),
+        (lambda x, v: overwritten(x, beside(x, MASK), v), lambda r: (r.normal(size=(3, 4)), r.normal(size=()))),
     ],
     "concatenate": [
         (lambda x, y: ta.concatenate([x, y, x], axis=-1), lambda r: (r.normal(size=(3, 4)), r.normal(size=(3, 1)))),
@@ -133,7 +138,7 @@ CASES = {
         ),
     ],
     "cross_entropy": [
-        (lambda z, reduction=reduction: ta.cross_entropy(z, LABELS, reduction), lambda r: (r.normal(size=(3, 4)),))
+        (lambda z, reduction=reduction: ta.cross_entropy(z, beside(z, LABELS), reduction), lambda r: (r.normal(size=(3, 4)),))
         for reduction in ("mean", "sum", "none")
     ],
     "kl_divergence": [

@@ -533,6 +533,11 @@ def plain_index(index, backend):
     if isinstance(index, Tensor):
         index = index.data.copy()
     elif isinstance(index, list) or backend_of(index) is not None:
+        if backend_of(index) not in (None, backend):
+            raise BackendError(
+                f"index: an array on '{backend_of(index).name}' for a tensor on '{backend.name}'. Give a Tensor on "
+                f"'{backend.name}', or a list."
+            )
         index = backend.asarray(checked_array(index, "index").copy())
     if hasattr(index, "dtype") and index.dtype in FLOATS:
         raise DtypeError(f"index: an array of {index.dtype} cannot choose elements; expected integers or bools.")
