@@ -5,9 +5,9 @@ import pytest
 
 import tinyae as ta
 from tinyae import ops
+from tinyae.apply import apply
 from tinyae.errors import DtypeError, TapeError
 from tinyae.losses import MSE, CrossEntropy
-from tinyae.tensor import apply
 
 rng = np.random.default_rng(1)
 X, Y, W, B = rng.normal(size=(3, 4)), rng.normal(size=(3, 4)), rng.normal(size=(4, 2)), rng.normal(size=2)

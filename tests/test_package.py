@@ -18,6 +18,7 @@ FLOORS = [
     ["context", "ops", "operands"],
     ["tape", "operators"],
     ["tensor"],
+    ["apply"],
     ["functional"],
     ["losses", "nn", "optim", "check"],
     ["regularizers", "callbacks", "data", "metrics", "datasets", "plots"],

@@ -12,7 +12,7 @@ import pytest
 
 import tinyae as ta
 from tinyae.errors import BackendError, DtypeError, RangeError, ShapeError, TapeError
-from tinyae.tensor import Node
+from tinyae.tape import Node
 
 # ---------------------------------------------------------------- making tensors
 

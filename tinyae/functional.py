@@ -5,8 +5,9 @@ in ``ops/``. Inputs may be tensors, arrays, lists or numbers; the result is a te
 """
 
 from . import ops
+from .apply import apply
 from .errors import DtypeError, ShapeError, lookup, require_number
-from .tensor import Tensor, apply, as_tensor
+from .tensor import Tensor, as_tensor
 
 
 def relu(x) -> Tensor:

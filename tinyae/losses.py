@@ -11,12 +11,13 @@ With :math:`E_n` the n-th of N terms, the mean sends :math:`\bar L / N` back to 
 
 import math
 
+from .apply import apply
 from .backend import FLOATS, NUMPY
 from .errors import DtypeError, RangeError, ShapeError, lookup
 from .operands import checked_array
 from .ops.activations import logistic
 from .ops.op import Op, op
-from .tensor import Tensor, apply, as_tensor
+from .tensor import Tensor, as_tensor
 
 REDUCTIONS = ("mean", "sum", "none")
 

@@ -21,7 +21,9 @@ class Operators:
     __array_ufunc__ = None  # array * tensor is left to the tensor
     __hash__ = object.__hash__  # == compares elements, but a tensor in a dict is itself
     _apply: Callable[..., Any]
+    _change: Callable[..., Any]
     _compare: Callable[..., Any]
+    _plain_index: Callable[..., Any]
 
     # ------------------------------------------------------------ arithmetic
 
@@ -100,6 +102,30 @@ class Operators:
             raise RangeError(f"clip: low is {low}, high {high}; expected low <= high.")
         return self._apply(ops.Clip, self, low=low, high=high)
 
+    # ------------------------------------------------------------ changes in place, known to the tape
+
+    def __setitem__(self, index, value):
+        index = self._plain_index(index)
+        self._change("setitem", lambda x, v: self._apply(ops.SetItem, x, v, index=index), value)
+
+    def __iadd__(self, other):
+        return self._change("+=", operator.add, other)
+
+    def __isub__(self, other):
+        return self._change("-=", operator.sub, other)
+
+    def __imul__(self, other):
+        return self._change("*=", operator.mul, other)
+
+    def __itruediv__(self, other):
+        return self._change("/=", operator.truediv, other)
+
+    def __ipow__(self, other):
+        return self._change("**=", operator.pow, other)
+
+    def __imatmul__(self, other):
+        return self._change("@=", operator.matmul, other)
+
     # ------------------------------------------------------------ comparison: no gradients
 
     # ------------------------------------------------------------ comparison: bools, no gradients
@@ -145,3 +171,6 @@ class Operators:
     def transpose(self, *axes):
         """The axes in another order; without arguments, reversed."""
         return self._apply(ops.Transpose, self, axes=as_ints("transpose", axes) if axes and axes != (None,) else None)
+
+    def __getitem__(self, index):
+        return self._apply(ops.GetItem, self, index=self._plain_index(index))

@@ -1,173 +1,19 @@
 """Tensors: arrays that remember how they were computed.
 
-``apply`` is the one way by which an operation is run and recorded; everything else here is about
-what a Tensor is. The tape and the backward pass are in ``tape.py``, the operators (``+``, ``@``, ``.sum()``)
-in ``operators.py``, the calculus in ``ops/``.
+What a Tensor is, how it is changed in place, and where its gradient comes from. Its operators (``+``,
+``@``, ``.sum()``) are in ``operators.py``; how an operation is run and recorded, in ``apply.py``; the tape
+and the backward pass, in ``tape.py``.
 """
-
-import operator
 
 import numpy as np
 
 from . import ops
 from .backend import FLOATS, NUMPY, backend_of, get_backend
 from .context import recording
-from .errors import BackendError, DtypeError, RangeError, ShapeError, TapeError, TinyaeError
+from .errors import BackendError, DtypeError, RangeError, ShapeError, TapeError
 from .operands import broadcast_error, checked_array, float_type
 from .operators import Operators
-from .tape import Node, Version, add_gradient, births, calling_place, forget, run_backward
-
-# ---------------------------------------------------------------- recording
-
-
-def apply(op, *inputs, **attributes):
-    """Run one operation and, if an input asks for gradients, record it on the tape.
-
-    Parameters
-    ----------
-    op : subclass of Op
-    inputs : Tensors, arrays, lists or numbers
-        What the operation may be differentiated by. A number, list or array becomes a constant of the
-        float type of the tensors it meets. An array must be on their backend.
-    attributes
-        Everything else the operation is told: axes, shapes, constants.
-
-    Returns
-    -------
-    Tensor
-    """
-    gathered = gather(op, inputs)
-    if gathered is None:
-        inputs = agree(op, inputs)
-        gathered = gather(op, inputs, agreed=True)
-    backend, arrays, needs_gradient = gathered
-
-    node = Node(op, backend) if needs_gradient and recording.get() else None
-    try:
-        data = op.forward(backend.xp, forget if node is None else node.save, *arrays, **attributes)
-    except (ValueError, TypeError, OverflowError) as error:
-        if isinstance(error, TinyaeError):
-            raise
-        if isinstance(error, ValueError) and op.broadcasts:
-            raise broadcast_error(op.name, arrays) from error
-        kinds = ", ".join(f"{a.dtype} {a.shape}" if hasattr(a, "dtype") else "a number" for a in arrays)
-        raise DtypeError(f"{op.name}: the array library refuses {kinds} with {attributes}: {error}.") from error
-    if type(data) is not backend.array_type:  # NumPy turns rank-0 results into scalars
-        data = backend.xp.asarray(data)
-
-    result = wrap(data, backend)
-    # a view (it has a base) of the input, not of a temporary copy (they share no memory), is one memory with it
-    if op.view and data.base is not None and backend.xp.may_share_memory(data, arrays[0]):
-        result._version, result._seen = inputs[0]._version, inputs[0]._seen
-    if node is not None:
-        node.inputs = [(x._node or x) if type(x) is Tensor and x._needs_gradient else None for x in inputs]
-        node.shape, node.dtype = data.shape, data.dtype
-        node.birth, node.place = next(births), calling_place()
-        if node.saved:
-            node.watch(arrays, inputs, result)
-        result._node, result._needs_gradient = node, True
-    return result
-
-
-def gather(op, inputs, agreed=False):
-    """The backend and the arrays of inputs that fit together, and whether one asks for gradients.
-
-    None, if the inputs must first agree: they are not all tensors of one float type on one backend,
-    or numbers where the operation takes them as they are.
-    """
-    backend = dtype = None
-    arrays, needs_gradient = [], False
-    for x in inputs:
-        if type(x) is Tensor:
-            if backend is None:
-                backend, dtype = x.backend, x.data.dtype
-                if not agreed and (op.indices or dtype not in FLOATS):
-                    return None
-            elif not agreed and (x.backend is not backend or x.data.dtype is not dtype):
-                return None
-            if x._version.count != x._seen:
-                x._refresh(op.name)
-            if x._needs_gradient:
-                needs_gradient = True
-            arrays.append(x.data)
-        elif op.numbers and (type(x) is float or type(x) is int):
-            arrays.append(x)
-        else:
-            return None
-    return None if backend is None else (backend, arrays, needs_gradient)
-
-
-def wrap(data, backend):
-    """A tensor around an array, without the checks that user input needs."""
-    tensor = Tensor.__new__(Tensor)
-    tensor.data, tensor.backend = data, backend
-    tensor.grad = tensor._node = None
-    tensor._needs_gradient = False
-    tensor._version, tensor._seen = Version(), 0
-    return tensor
-
-
-def agree(op, inputs):
-    """Bring inputs of several kinds to one backend and one float type, or say why they cannot be.
-
-    Numbers, lists and arrays become constants of the tensors' float type; so do integer and bool
-    tensors, unless all are of that kind and the operation takes them as they are.
-    """
-    inputs = [x.item() if isinstance(x, np.generic) else x for x in inputs]  # NumPy's scalars are numbers
-    if not any(isinstance(x, Tensor) for x in inputs):  # then the first that is no index leads
-        lead = next(i for i in range(len(inputs)) if i not in op.indices)
-        inputs[lead] = as_tensor(inputs[lead], op.name)
-    tensors = [x for x in inputs if isinstance(x, Tensor)]
-    backend = tensors[0].backend
-    for other in [x.backend if isinstance(x, Tensor) else backend_of(x) for x in inputs]:
-        if other is not None and other is not backend:
-            raise BackendError(
-                f"{op.name}: one operand is on the backend '{backend.name}', another on '{other.name}'. "
-                f"Arrays do not move by themselves: bring them together with .to('{backend.name}')."
-            )
-    types = {x.data.dtype for x in tensors if x.data.dtype in FLOATS}
-    if len(types) > 1:
-        kinds = ", ".join(f"{x.dtype} {x.shape}" for x in tensors)
-        raise DtypeError(
-            f"{op.name}: operands of different float types, {kinds}. Convert one, for example with "
-            ".astype('float32'); tinyae does not turn float32 into float64 by itself."
-        )
-    if types:
-        dtype = types.pop()
-    elif op.integers and not any(has_floats(x) for x in inputs):
-        dtype = None  # integers and bools only: they stay what they are
-    else:
-        dtype = FLOATS[0]
-    return [
-        as_index(x, backend, op.name) if i in op.indices else constant(x, dtype, backend, op)
-        for i, x in enumerate(inputs)
-    ]
-
-
-def constant(x, dtype, backend, op):
-    """An operand as a tensor of the given float type (None: of its own), or as the number it is."""
-    if isinstance(x, Tensor):
-        return x if dtype is None or x.data.dtype == dtype else wrap(x.data.astype(dtype), backend)
-    if op.numbers and type(x) in (float, int):
-        return x
-    array = checked_array(x, op.name)
-    return wrap(backend.asarray(array.astype(array.dtype if dtype is None else dtype)), backend)  # always a copy
-
-
-def as_index(x, backend, name):
-    """Labels and masks keep their integer or bool type."""
-    tensor = x if isinstance(x, Tensor) else wrap(backend.asarray(checked_array(x, name).copy()), backend)
-    if tensor.data.dtype.kind not in "iub":
-        raise DtypeError(f"{name}: labels and masks must be integers or bools, not {tensor.dtype}.")
-    return tensor
-
-
-def has_floats(x):
-    """Is this operand, or any number in it, a float?"""
-    return (x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype).kind == "f"
-
-
-# ---------------------------------------------------------------- the tensor
+from .tape import Node, Version, add_gradient, run_backward
 
 
 class Tensor(Operators):
@@ -201,7 +47,6 @@ class Tensor(Operators):
     """
 
     __slots__ = ("data", "backend", "grad", "_node", "_needs_gradient", "_version", "_seen", "__weakref__")
-    _apply = staticmethod(apply)
 
     def __init__(self, data, requires_grad=False, dtype=None):
         copy = bool(requires_grad) or isinstance(data, Tensor)
@@ -298,7 +143,7 @@ class Tensor(Operators):
         dtype = float_type(dtype)
         if self.data.dtype == dtype:
             return self
-        return apply(ops.AsType, self, dtype=dtype)
+        return self._apply(ops.AsType, self, dtype=dtype)
 
     # ------------------------------------------------------------ gradients
 
@@ -360,28 +205,6 @@ class Tensor(Operators):
 
     # ------------------------------------------------------------ changes in place
 
-    def __setitem__(self, index, value):
-        index = plain_index(index, self.backend)
-        self._change("setitem", lambda x, v: apply(ops.SetItem, x, v, index=index), value)
-
-    def __iadd__(self, other):
-        return self._change("+=", operator.add, other)
-
-    def __isub__(self, other):
-        return self._change("-=", operator.sub, other)
-
-    def __imul__(self, other):
-        return self._change("*=", operator.mul, other)
-
-    def __itruediv__(self, other):
-        return self._change("/=", operator.truediv, other)
-
-    def __ipow__(self, other):
-        return self._change("**=", operator.pow, other)
-
-    def __imatmul__(self, other):
-        return self._change("@=", operator.matmul, other)
-
     def _change(self, name, compute, other):
         """self <- compute(self, other), written into the same memory and known to the tape."""
         taped = recording.get() and (self._needs_gradient or (isinstance(other, Tensor) and other._needs_gradient))
@@ -423,6 +246,24 @@ class Tensor(Operators):
             self._node, self._needs_gradient = after._node, after._needs_gradient
         return self
 
+    def _plain_index(self, index):
+        """An index with its tensors, lists and arrays as private arrays of this tensor's backend."""
+        if isinstance(index, tuple):
+            return tuple(self._plain_index(part) for part in index)
+        if isinstance(index, Tensor):
+            index = index.data
+        elif not isinstance(index, list) and backend_of(index) is None:
+            return index
+        if backend_of(index) not in (None, self.backend):
+            raise BackendError(
+                f"index: an array on '{backend_of(index).name}' for a tensor on '{self.backend.name}'. Give a Tensor on "
+                f"'{self.backend.name}', or a list."
+            )
+        index = self.backend.asarray(checked_array(index, "index").copy())
+        if index.dtype in FLOATS:
+            raise DtypeError(f"index: an array of {index.dtype} cannot choose elements; expected integers or bools.")
+        return index
+
     def _is_leaf_memory(self):
         """Is this a leaf that asks for gradients, or a view of one?"""
         source = self._node or self
@@ -452,9 +293,6 @@ class Tensor(Operators):
         self._seen = self._version.count
 
     # ------------------------------------------------------------ parts and conversions
-
-    def __getitem__(self, index):
-        return apply(ops.GetItem, self, index=plain_index(index, self.backend))
 
     def __len__(self):
         if self.ndim == 0:
@@ -510,7 +348,8 @@ class Tensor(Operators):
                 )
             other = other.data
         elif isinstance(other, (list, tuple)) or backend_of(other) is not None:
-            other = constant(other, self.dtype if self.dtype in FLOATS else None, self.backend, ops.Op).data
+            other = checked_array(other, "comparison")  # a list of 0.1 is compared in the tensor's own precision
+            other = self.backend.asarray(other.astype(self.dtype) if self.dtype in FLOATS else other)
         elif not isinstance(other, (int, float, np.generic)):
             return NotImplemented
         try:
@@ -519,29 +358,21 @@ class Tensor(Operators):
             raise broadcast_error("comparison", (self.data, other)) from None
 
 
+def wrap(data, backend):
+    """A tensor around an array, without the checks that user input needs."""
+    tensor = Tensor.__new__(Tensor)
+    tensor.data, tensor.backend = data, backend
+    tensor.grad = tensor._node = None
+    tensor._needs_gradient = False
+    tensor._version, tensor._seen = Version(), 0
+    return tensor
+
+
 def remake(array, requires_grad, backend):
     """A leaf from what ``Tensor.__reduce__`` kept of it."""
     tensor = Tensor(array).to(backend)
     tensor.requires_grad = requires_grad
     return tensor
-
-
-def plain_index(index, backend):
-    """An index with its tensors, lists and arrays as private arrays of the backend."""
-    if isinstance(index, tuple):
-        return tuple(plain_index(part, backend) for part in index)
-    if isinstance(index, Tensor):
-        index = index.data.copy()
-    elif isinstance(index, list) or backend_of(index) is not None:
-        if backend_of(index) not in (None, backend):
-            raise BackendError(
-                f"index: an array on '{backend_of(index).name}' for a tensor on '{backend.name}'. Give a Tensor on "
-                f"'{backend.name}', or a list."
-            )
-        index = backend.asarray(checked_array(index, "index").copy())
-    if hasattr(index, "dtype") and index.dtype in FLOATS:
-        raise DtypeError(f"index: an array of {index.dtype} cannot choose elements; expected integers or bools.")
-    return index
 
 
 def as_tensor(x, name):

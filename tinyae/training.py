@@ -24,6 +24,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from . import losses
+from .apply import apply
 from .callbacks import Callback, Progress
 from .context import generator, recording, use
 from .data import as_data, check_values, order_of, take
@@ -32,7 +33,7 @@ from .nn.module import Module
 from .optim import Optimizer, make_optimizer
 from .random import Generator
 from .regularizers import Regularizer
-from .tensor import Tensor, apply
+from .tensor import Tensor
 
 DEFAULT_BATCH_SIZE = 32
 
