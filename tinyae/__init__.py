@@ -36,7 +36,7 @@ from .losses import (
 )
 from .models import Autoencoder
 from .nn import Activation, Dense, Dropout, Flatten, GaussianNoise, Module, Reshape, Sequential
-from .optim import SGD, Adam, GradientDescent, Momentum
+from .optim import SGD, Adam, GradientDescent, Momentum, Optimizer
 from .regularizers import L1, L2
 from .saving import load, save
 from .tensor import Tensor
@@ -60,6 +60,7 @@ __all__ = [
     "L1",
     "L2",
     "Module",
+    "Optimizer",
     "Momentum",
     "Reshape",
     "SGD",

@@ -97,7 +97,7 @@ _makers = {"numpy": lambda: NUMPY, "cupy": CupyBackend}
 _made = {"numpy": NUMPY}
 
 
-def get_backend(name):
+def get_backend(name: "str | Backend") -> "Backend":
     """The backend of that name (a Backend passes unchanged).
 
     Raises

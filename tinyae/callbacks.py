@@ -5,6 +5,7 @@ Write your own as a subclass of Callback. It can read ``self.trainer`` (``model`
 """
 
 import sys
+from typing import Any
 
 from .errors import RangeError, require_integer, require_number
 
@@ -16,21 +17,21 @@ class Callback:
     ``val_loss`` if there are validation data, ``lr`` and ``seconds``. Epochs count from 1.
     """
 
-    trainer = None  # set by fit; ``trainer.record_names`` says what logs will hold
+    trainer: Any = None  # set by fit; ``trainer.record_names`` says what logs will hold
 
-    def on_train_begin(self):
+    def on_train_begin(self) -> None:
         pass
 
-    def on_epoch_begin(self, epoch):
+    def on_epoch_begin(self, epoch: int) -> None:
         pass
 
-    def on_batch_end(self, batch, logs):
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         pass
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         pass
 
-    def on_train_end(self):
+    def on_train_end(self) -> None:
         """Also called after Ctrl-C, but not after an error."""
 
 
@@ -58,16 +59,18 @@ class EarlyStopping(Callback):
     Prechelt, "Early stopping - but when?" (1998).
     """
 
-    def __init__(self, patience, min_delta=0, restore_best=True, monitor=None):
+    def __init__(
+        self, patience: int, min_delta: float = 0, restore_best: bool = True, monitor: str | None = None
+    ) -> None:
         self.patience = require_integer("EarlyStopping", "patience", patience, at_least=1)
         self.min_delta = require_number("EarlyStopping", "min_delta", min_delta, at_least=0)
         self.restore_best, self.monitor = restore_best, monitor
 
-    def on_train_begin(self):
+    def on_train_begin(self) -> None:
         self.name = monitored("EarlyStopping", self.monitor, self.trainer.record_names)
         self.best, self.best_epoch, self.best_weights = float("inf"), 0, None
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         value = logs[self.name]
         if value < self.best - self.min_delta:
             self.best, self.best_epoch = value, epoch
@@ -76,7 +79,7 @@ class EarlyStopping(Callback):
         elif epoch - self.best_epoch >= self.patience:
             self.trainer.stop(f"{self.name} has not fallen for {epoch - self.best_epoch} epochs")
 
-    def on_train_end(self):
+    def on_train_end(self) -> None:
         if self.best_weights is not None:
             self.trainer.model.restore(self.best_weights)
 
@@ -84,14 +87,14 @@ class EarlyStopping(Callback):
 class StopAtLoss(Callback):
     """Stop after the first epoch whose loss is at most ``threshold``."""
 
-    def __init__(self, threshold, monitor="loss"):
+    def __init__(self, threshold: float, monitor: str = "loss") -> None:
         self.threshold = require_number("StopAtLoss", "threshold", threshold)
         self.monitor = monitor
 
-    def on_train_begin(self):
+    def on_train_begin(self) -> None:
         self.name = monitored("StopAtLoss", self.monitor, self.trainer.record_names)
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         if logs[self.name] <= self.threshold:
             self.trainer.stop(f"{self.name} reached {logs[self.name]:.6g}")
 
@@ -99,7 +102,7 @@ class StopAtLoss(Callback):
 class Progress(Callback):
     """A bar with the loss on a terminal or in a notebook; at most ten lines in a pipe or a log file."""
 
-    def on_train_begin(self):
+    def on_train_begin(self) -> None:
         self.bar = None
         if sys.stderr is None:  # a program without a console
             return
@@ -108,15 +111,15 @@ class Progress(Callback):
 
             self.bar = tqdm(total=self.trainer.epochs * self.trainer.batches_per_epoch, unit="batch", mininterval=0.1)
 
-    def on_epoch_begin(self, epoch):
+    def on_epoch_begin(self, epoch: int) -> None:
         if self.bar is not None:
             self.bar.set_description(f"epoch {epoch}/{self.trainer.epochs}", refresh=False)
 
-    def on_batch_end(self, batch, logs):
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         if self.bar is not None:
             self.bar.update()
 
-    def on_epoch_end(self, epoch, logs):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         shown = {name: f"{logs[name]:.5f}" for name in ("loss", "val_loss") if name in logs}
         if self.bar is not None:
             self.bar.set_postfix(shown, refresh=False)

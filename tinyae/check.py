@@ -13,6 +13,8 @@ A function with many outputs is reduced to one number by a **random cotangent** 
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -46,14 +48,16 @@ class GradientReport:
         Largest accepted error, relative to the largest gradient of the same tensor.
     """
 
-    def __init__(self, tolerance):
-        self.ok, self.worst, self.kinks, self.message = True, {}, [], ""
+    def __init__(self, tolerance: float) -> None:
+        self.ok, self.message = True, ""
+        self.worst: dict[str, Any] = {}
+        self.kinks: list[tuple[int, tuple[int, ...]]] = []
         self.checked, self.tolerance = 0, tolerance
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.ok
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         if self.message:
             return f"gradients WRONG: {self.message}"
         lines = [
@@ -70,7 +74,9 @@ class GradientReport:
         return "\n".join(lines)
 
 
-def check_gradients(fn, *tensors, tolerance=1e-6, seed=0, max_elements=200):
+def check_gradients(
+    fn: Callable[..., Tensor], *tensors: Any, tolerance: float = 1e-6, seed: int = 0, max_elements: int = 200
+) -> GradientReport:
     """Compare the gradients of a function with differences of its values.
 
     Parameters

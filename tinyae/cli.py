@@ -12,7 +12,7 @@ from .errors import TinyaeError, missing_library
 try:
     import click
 except ImportError:  # main() says how to install it
-    click = None
+    click = None  # type: ignore[assignment]
 
 
 def main():

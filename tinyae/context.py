@@ -5,33 +5,33 @@ another, and leaving a ``with`` block restores what was there before.
 """
 
 from contextlib import ContextDecorator, contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 
 from .random import Generator
 
 recording = ContextVar("tinyae.recording", default=True)
-generator = ContextVar("tinyae.generator", default=None)
-layer_calls = ContextVar("tinyae.layer_calls", default=None)
+generator: ContextVar[Generator | None] = ContextVar("tinyae.generator", default=None)
+layer_calls: ContextVar[list | None] = ContextVar("tinyae.layer_calls", default=None)
 
 
 class no_grad(ContextDecorator):
     """Compute without recording: ``with ta.no_grad(): ...`` or ``@ta.no_grad()`` on a function."""
 
-    def __init__(self):
-        self._tokens = []
+    def __init__(self) -> None:
+        self._tokens: list[Token[bool]] = []
 
     def _recreate_cm(self):
         return no_grad()  # each call of a decorated function has its own, also in other threads
 
-    def __enter__(self):
+    def __enter__(self) -> "no_grad":
         self._tokens.append(recording.set(False))
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         recording.reset(self._tokens.pop())
 
 
-def manual_seed(seed):
+def manual_seed(seed: int) -> None:
     """Start the generator anew: weights, dropout masks and noise made from here on follow ``seed``.
 
     The same seed gives the same numbers on every backend. It holds for the current thread; one that
@@ -40,11 +40,13 @@ def manual_seed(seed):
     generator.set(Generator(seed))
 
 
-def current_generator():
+def current_generator() -> Generator:
     """Where chance comes from in this thread."""
-    if generator.get() is None:
-        generator.set(Generator(seed=0))
-    return generator.get()
+    current = generator.get()
+    if current is None:
+        current = Generator(seed=0)
+        generator.set(current)
+    return current
 
 
 @contextmanager

@@ -1,8 +1,11 @@
 """From a data set to mini-batches: checked once, shuffled by a permutation, never copied whole."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
-from .backend import NUMPY, backend_of, get_backend
+from .backend import NUMPY, Backend, backend_of, get_backend
 from .errors import RangeError, ShapeError, require_integer
 from .operands import checked_array, float_type
 from .random import Generator
@@ -70,7 +73,17 @@ def take(array, index, backend, dtype):
     return Tensor(piece if dtype is None or piece.dtype == dtype else piece.astype(dtype))
 
 
-def batches(x, batch_size, y=None, *, seed=0, epoch=0, shuffle=True, backend=None, dtype=np.float32):
+def batches(
+    x: Any,
+    batch_size: int,
+    y: Any = None,
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    shuffle: bool = True,
+    backend: str | Backend | None = None,
+    dtype: Any = np.float32,
+) -> Iterator[Any]:
     """Go through a data set once, in mini-batches.
 
     The same batches in the same order as ``fit`` takes with the same seed. The last batch holds what

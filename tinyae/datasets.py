@@ -1,11 +1,15 @@
 """Data sets: real, small, and checked."""
 
+from typing import Any
+
 import numpy as np
 
 from .errors import missing_library
 
+Array = np.ndarray[Any, Any]
 
-def load_digits():
+
+def load_digits() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Handwritten digits that come with scikit-learn: 1,797 real scans of 8x8 pixels, offline.
 
     The last 20 % of ``numpy.random.RandomState(0).permutation(1797)`` are held out.

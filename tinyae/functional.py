@@ -4,83 +4,88 @@ Each is one line: the operation of that name, applied. Formulas, derivatives and
 in ``ops/``. Inputs may be tensors, arrays, lists or numbers; the result is a tensor.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from . import ops
 from .apply import apply
 from .errors import DtypeError, ShapeError, lookup, require_number
 from .tensor import Tensor, as_tensor
 
+TensorLike = Any  # a Tensor, an array, a list or a number
 
-def relu(x) -> Tensor:
+
+def relu(x: TensorLike) -> Tensor:
     """max(x, 0); the derivative at 0 is 0."""
     return apply(ops.ReLU, x)
 
 
-def leaky_relu(x, slope=0.01) -> Tensor:
+def leaky_relu(x: TensorLike, slope: float = 0.01) -> Tensor:
     """x where x > 0, else slope * x; the derivative at 0 is the slope."""
     return apply(ops.LeakyReLU, x, s=require_number("leaky_relu", "slope", slope))
 
 
-def elu(x) -> Tensor:
+def elu(x: TensorLike) -> Tensor:
     """x where x > 0, else e**x - 1."""
     return apply(ops.ELU, x)
 
 
-def gelu(x) -> Tensor:
+def gelu(x: TensorLike) -> Tensor:
     """x times the normal distribution function of x (the exact form, not the tanh approximation)."""
     return apply(ops.GELU, x)
 
 
-def sigmoid(x) -> Tensor:
+def sigmoid(x: TensorLike) -> Tensor:
     """1 / (1 + e**-x)."""
     return apply(ops.Sigmoid, x)
 
 
-def tanh(x) -> Tensor:
+def tanh(x: TensorLike) -> Tensor:
     """The hyperbolic tangent."""
     return apply(ops.Tanh, x)
 
 
-def softplus(x) -> Tensor:
+def softplus(x: TensorLike) -> Tensor:
     """ln(1 + e**x)."""
     return apply(ops.Softplus, x)
 
 
-def softmax(x, axis=-1) -> Tensor:
+def softmax(x: TensorLike, axis: int = -1) -> Tensor:
     """e**x, scaled to sum to 1 along ``axis``."""
     return apply(ops.Softmax, x, axis=_one_axis("softmax", x, axis))
 
 
-def log_softmax(x, axis=-1) -> Tensor:
+def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
     """The logarithm of softmax along ``axis``."""
     return apply(ops.LogSoftmax, x, axis=_one_axis("log_softmax", x, axis))
 
 
-def affine(x, weight, bias) -> Tensor:
+def affine(x: TensorLike, weight: TensorLike, bias: TensorLike) -> Tensor:
     """x @ weight + bias. Shapes: (N, I), (I, O), (O,) -> (N, O)."""
     return apply(ops.Affine, x, weight, bias)
 
 
-def matmul(x, y) -> Tensor:
+def matmul(x: TensorLike, y: TensorLike) -> Tensor:
     """The matrix product, with NumPy's rules for ranks other than 2."""
     return apply(ops.MatMul, x, y)
 
 
-def maximum(x, y) -> Tensor:
+def maximum(x: TensorLike, y: TensorLike) -> Tensor:
     """The larger of two, element by element; at a tie the gradient goes to x."""
     return apply(ops.Maximum, x, y)
 
 
-def where(condition, x, y) -> Tensor:
+def where(condition: TensorLike, x: TensorLike, y: TensorLike) -> Tensor:
     """x where the condition (bools) holds, else y."""
     return apply(ops.Where, condition, x, y)
 
 
-def concatenate(tensors, axis=0) -> Tensor:
+def concatenate(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
     """Tensors one after the other along an axis they have."""
     return apply(ops.Concatenate, *_several("concatenate", tensors), axis=axis)
 
 
-def stack(tensors, axis=0) -> Tensor:
+def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
     """Tensors of one shape side by side along a new axis."""
     tensors = [as_tensor(x, "stack") for x in _several("stack", tensors)]
     shape = tensors[0].shape
@@ -108,9 +113,14 @@ ACTIVATIONS = {
 }
 
 
-def activation(name):
+def activation(name: str | None) -> Callable[[Any], Tensor]:
     """The activation of that name; None is the identity."""
-    return (lambda x: x) if name is None else lookup("activation", name, ACTIVATIONS)
+    return as_it_is if name is None else lookup("activation", name, ACTIVATIONS)
+
+
+def as_it_is(x: Any) -> Tensor:
+    """The activation called None."""
+    return x
 
 
 def _several(name, tensors):

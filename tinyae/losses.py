@@ -10,6 +10,7 @@ With :math:`E_n` the n-th of N terms, the mean sends :math:`\bar L / N` back to 
 """
 
 import math
+from typing import Any
 
 from .apply import apply
 from .backend import FLOATS, NUMPY
@@ -58,7 +59,7 @@ class MSE(Op):
         return gP, -gP
 
 
-def mse_loss(prediction, target, reduction="mean") -> Tensor:
+def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
     """Mean squared error, the mean over all elements.
 
     Shapes: prediction and target alike, any shape. Bishop, *Pattern Recognition and Machine
@@ -96,7 +97,7 @@ class BCEWithLogits(Op):
         return (logistic(xp, Z) - T) * gE, -Z * gE
 
 
-def bce_with_logits_loss(prediction, target, reduction="mean") -> Tensor:
+def bce_with_logits_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
     """Binary cross-entropy from logits, the mean over all elements.
 
     Shapes: logits and targets alike; targets in [0, 1]. For a target strictly between 0 and 1 the
@@ -143,7 +144,7 @@ def clamped_log(xp, P):
     return xp.where(P > tiny, xp.log(xp.where(P > tiny, P, 1)), xp.where(P == P, -100, P))
 
 
-def binary_cross_entropy(prediction, target, reduction="mean") -> Tensor:
+def binary_cross_entropy(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
     """Binary cross-entropy on probabilities, the mean over all elements: the form to read.
 
     For training use ``bce_with_logits_loss``, which loses no digits near 0 and 1. Shapes:
@@ -183,7 +184,7 @@ class CrossEntropy(Op):
         return gZ * gE.reshape(-1, 1), None
 
 
-def cross_entropy(prediction, target, reduction="mean") -> Tensor:
+def cross_entropy(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
     """Cross-entropy of logits with integer labels, the mean over rows.
 
     Shapes: logits (N, K), labels (N,) integers from 0 to K - 1. Bishop (2006), eq. 4.108.
@@ -231,7 +232,7 @@ class KLDivergence(Op):
         return xp.where(P > 0, ratio + 1, 0) * gE, xp.where(ratio == math.inf, -math.inf, -P / Q1) * gE
 
 
-def kl_divergence(p, q, reduction="mean") -> Tensor:
+def kl_divergence(p: Any, q: Any, reduction: str = "mean") -> Tensor:
     r"""Kullback-Leibler divergence :math:`KL(p \| q)` of distributions in rows, the mean over rows.
 
     Shapes: p and q (N, K), each row summing to 1. It is no similarity and no distance: it is 0 for
@@ -271,7 +272,7 @@ class GaussianKL(Op):
         return M * gE, 0.5 * (variance - 1) * gE
 
 
-def gaussian_kl(mu, log_var, reduction="mean") -> Tensor:
+def gaussian_kl(mu: Any, log_var: Any, reduction: str = "mean") -> Tensor:
     r"""KL of :math:`N(\mu, \sigma^2)` against N(0, 1), summed over the code, the mean over rows.
 
     Shapes: mu and log_var (N, J), with ``log_var`` :math:`= \ln \sigma^2`. In nats per row.

@@ -9,6 +9,7 @@ State is kept in the order of the parameters and lives on their backend.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Optimizer:
     state_names: tuple = ()  # arrays kept per parameter, all zero at first
     full_batch = False  # must see all examples in every step
 
-    def __init__(self, params, lr):
+    def __init__(self, params: Any, lr: float) -> None:
         name = type(self).__name__
         if not isinstance(params, (Tensor, Iterable)):
             raise DtypeError(
@@ -54,18 +55,18 @@ class Optimizer:
         self.state = [{s: p.backend.xp.zeros_like(p.data) for s in self.state_names} for p in params]
 
     @property
-    def lr(self):
+    def lr(self) -> float:
         return self._lr
 
     @lr.setter
-    def lr(self, lr):
+    def lr(self, lr: float) -> None:
         self._lr = require_number(type(self).__name__, "lr", lr, above=0)
 
     def update(self, xp, theta, g, **state):
         """One step of one parameter, in place."""
         raise NotImplementedError
 
-    def step(self):
+    def step(self) -> None:
         """Update every parameter that has a gradient.
 
         Raises
@@ -89,21 +90,21 @@ class Optimizer:
                 self.update(tensor.backend.xp, tensor.data, tensor.grad, **state)
                 tensor.mark_changed()
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Set every ``.grad`` to None."""
         for tensor in self.params:
             tensor.grad = None
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """The hyperparameters by name."""
         return {name: getattr(self, name) for name in self.setting_names}
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on: the algorithm, its settings, the step count, NumPy copies of the state."""
         arrays = [{name: np.array(backend_of(a).to_host(a)) for name, a in state.items()} for state in self.state]
         return {"algorithm": type(self).__name__, "settings": self.settings(), "t": self.t, "state": arrays}
 
-    def load_state_dict(self, saved):
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
         """Go on from a ``state_dict()``; on an error nothing has changed.
 
         Raises
@@ -174,7 +175,7 @@ class SGD(Optimizer):
 
     setting_names = ("lr", "weight_decay")
 
-    def __init__(self, params, lr, weight_decay=0):
+    def __init__(self, params: Any, lr: float, weight_decay: float = 0) -> None:
         super().__init__(params, lr)
         self.weight_decay = require_number("SGD", "weight_decay", weight_decay, at_least=0)
 
@@ -198,7 +199,9 @@ class Momentum(Optimizer):
     setting_names = ("lr", "momentum", "nesterov", "weight_decay")
     state_names = ("v",)
 
-    def __init__(self, params, lr, momentum=0.9, nesterov=False, weight_decay=0):
+    def __init__(
+        self, params: Any, lr: float, momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0
+    ) -> None:
         super().__init__(params, lr)
         self.momentum = require_number("Momentum", "momentum", momentum, at_least=0, below=1)
         self.nesterov = bool(nesterov)
@@ -233,7 +236,14 @@ class Adam(Optimizer):
     setting_names = ("lr", "betas", "eps", "weight_decay")
     state_names = ("m", "v")
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0):
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+    ) -> None:
         super().__init__(params, lr)
         if not isinstance(betas, (tuple, list)) or len(betas) != 2:
             raise RangeError(f"Adam: betas is {betas!r}; expected two numbers, such as (0.9, 0.999).")

@@ -47,20 +47,17 @@ def draw_loss(history, path, loss_name, baselines=()):
     epochs = [record["epoch"] for record in history.records]
     for name, label, colour in (("loss", "training", "C0"), ("val_loss", "held out", "C1")):
         if name in history:
-            axis.plot(
-                epochs,
-                history[name],
-                label=f"{label}: {history[name][-1]:.4f} at the end",
-                color=colour,
-                marker="." if len(epochs) < 3 else None,
-            )
-    for (label, value), colour in zip(baselines, ("C2", "C3")):
-        axis.axhline(value, linestyle="--", linewidth=1, color=colour, label=f"{label}: {value:.4f}")
+            values = history[name]
+            marker = "o" if len(values) == 1 else None
+            axis.plot(epochs, values, label=f"{label}: {values[-1]:.4f} at the end", color=colour, marker=marker)
+    for label, value in baselines:  # named on the line itself, at its right end
+        axis.axhline(value, linestyle="--", linewidth=1, color="0.35")
+        axis.text(0.99, value, f"{label}: {value:.4f}", transform=axis.get_yaxis_transform(), ha="right", va="bottom")
     axis.set(xlabel="epoch", ylabel=loss_name, yscale="log")
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter("{x:g}")
     axis.tick_params(axis="y", which="minor", labelsize=8)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.3, which="both")
-    axis.legend()
+    axis.legend(loc="upper right", bbox_to_anchor=(0.995, 0.8))
     save_figure(figure, path)

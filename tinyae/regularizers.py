@@ -11,10 +11,10 @@ from .tensor import Tensor
 class Regularizer:
     """The parent of both: a strength, and a penalty per weight."""
 
-    def __init__(self, strength):
+    def __init__(self, strength: float) -> None:
         self.strength = require_number(type(self).__name__, "strength", strength, at_least=0)
 
-    def penalty(self, weight) -> Tensor:
+    def penalty(self, weight: Tensor) -> Tensor:
         raise NotImplementedError
 
     def __call__(self, model: Module) -> Tensor:
@@ -28,12 +28,12 @@ class Regularizer:
 class L1(Regularizer):
     r""":math:`\lambda \sum |w|`: pulls every weight with the same force, so some become exactly 0."""
 
-    def penalty(self, weight):
+    def penalty(self, weight: Tensor) -> Tensor:
         return self.strength * weight.abs().sum()
 
 
 class L2(Regularizer):
     r""":math:`\lambda \sum w^2`: pulls large weights most. Its gradient is :math:`2 \lambda w`."""
 
-    def penalty(self, weight):
+    def penalty(self, weight: Tensor) -> Tensor:
         return self.strength * (weight**2).sum()

@@ -9,6 +9,8 @@ arguments}``, parts nested) and ``sha256``, a checksum over the architecture and
 
 import json
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,7 @@ FORMAT, VERSION = "tinyae.model", "1"
 KNOWN_CLASSES = {name: getattr(package, name) for package in (nn, models) for name in package.__all__}
 
 
-def save(model, path):
+def save(model: Module, path: str | os.PathLike[str]) -> None:
     """Write a model, whole or not at all.
 
     Parameters
@@ -62,7 +64,7 @@ def save(model, path):
     write_whole(path, to_bytes(state, {"tinyae": json.dumps(about)}))
 
 
-def load(path, classes=()):
+def load(path: str | os.PathLike[str], classes: Sequence[type[Module]] = ()) -> Any:
     """The model in a file that ``save`` wrote, on the NumPy backend.
 
     Parameters

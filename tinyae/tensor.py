@@ -5,10 +5,13 @@ What a Tensor is, how it is changed in place, and where its gradient comes from.
 and the backward pass, in ``tape.py``.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
 from . import ops
-from .backend import FLOATS, NUMPY, backend_of, get_backend
+from .backend import FLOATS, NUMPY, Backend, backend_of, get_backend
 from .context import recording
 from .errors import BackendError, DtypeError, RangeError, ShapeError, TapeError
 from .operands import broadcast_error, checked_array, float_type
@@ -46,9 +49,10 @@ class Tensor(Operators):
         Empty or ragged data.
     """
 
+    data: Any
     __slots__ = ("data", "backend", "grad", "_node", "_needs_gradient", "_version", "_seen", "__weakref__")
 
-    def __init__(self, data, requires_grad=False, dtype=None):
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         copy = bool(requires_grad) or isinstance(data, Tensor)
         data = data.data if isinstance(data, Tensor) else data
         array = checked_array(data, "Tensor")
@@ -67,32 +71,32 @@ class Tensor(Operators):
     # ------------------------------------------------------------ what it is
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         return self.data.shape
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype[Any]:
         return self.data.dtype
 
     @property
-    def ndim(self):
+    def ndim(self) -> int:
         return self.data.ndim
 
     @property
-    def size(self):
+    def size(self) -> int:
         return self.data.size
 
     @property
-    def T(self):
+    def T(self) -> "Tensor":
         return self.transpose()
 
     @property
-    def requires_grad(self):
+    def requires_grad(self) -> bool:
         """Do gradients reach this tensor? Can be switched on a leaf."""
         return self._needs_gradient
 
     @requires_grad.setter
-    def requires_grad(self, wanted):
+    def requires_grad(self, wanted: bool) -> None:
         if self._node is not None:
             raise TapeError(
                 f"requires_grad: this tensor was computed by {self._node!r}; only leaves can be switched. Use .detach()."
@@ -104,25 +108,25 @@ class Tensor(Operators):
             )
         self._needs_gradient = bool(wanted)
 
-    def numpy(self):
+    def numpy(self) -> np.ndarray[Any, Any]:
         """The values as a NumPy array: a read-only view on the host, a copy from a GPU."""
         array = self.backend.to_host(self.data).view()
         array.flags.writeable = False
         return array
 
-    def item(self):
+    def item(self) -> float:
         """The only element, as a Python number."""
         if self.data.size != 1:
             raise ShapeError(f"item: the tensor has shape {self.shape}, {self.size} elements; expected exactly one.")
         return self.data.item()
 
-    def detach(self):
+    def detach(self) -> "Tensor":
         """The same memory as a tensor that the tape does not know."""
         result = wrap(self.data, self.backend)
         result._version, result._seen = self._version, self._version.count
         return result
 
-    def to(self, backend):
+    def to(self, backend: str | Backend) -> "Tensor":
         """This tensor on a backend, ``"numpy"`` or ``"cupy"``: itself if it is there, else a copy.
 
         The copy of a leaf is a leaf. A tensor on the tape must be detached first.
@@ -138,7 +142,7 @@ class Tensor(Operators):
         result._needs_gradient = self._needs_gradient
         return result
 
-    def astype(self, dtype):
+    def astype(self, dtype: Any) -> "Tensor":
         """As float32 or float64; gradients flow through."""
         dtype = float_type(dtype)
         if self.data.dtype == dtype:
@@ -147,7 +151,7 @@ class Tensor(Operators):
 
     # ------------------------------------------------------------ gradients
 
-    def backward(self, gradient=None, keep_tape=False):
+    def backward(self, gradient: Any = None, keep_tape: bool = False) -> None:
         """Add the gradient of this tensor to ``.grad`` of every leaf it was computed from.
 
         Parameters
@@ -197,7 +201,7 @@ class Tensor(Operators):
         for leaf, g in run_backward(self._node, gradient, keep_tape):
             add_gradient(leaf, g)
 
-    def retain_grad(self):
+    def retain_grad(self) -> "Tensor":
         """From now on add up the gradient of this intermediate result in ``.grad``, as leaves do."""
         if self._node is not None:
             self._node.retain_for(self)
@@ -294,28 +298,28 @@ class Tensor(Operators):
 
     # ------------------------------------------------------------ parts and conversions
 
-    def __len__(self):
+    def __len__(self) -> int:
         if self.ndim == 0:
             raise ShapeError("len: a tensor of rank 0 has no length.")
         return self.shape[0]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator["Tensor"]:
         return (self[i] for i in range(len(self)))
 
-    def __float__(self):
+    def __float__(self) -> float:
         return float(self.item())
 
-    def __int__(self):
+    def __int__(self) -> int:
         return int(self.item())
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         if self.size != 1:
             raise ShapeError(
                 f"bool: a tensor of shape {self.shape} is neither true nor false. Use .numpy().any() or .all()."
             )
         return bool(self.item())
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self.backend is not NUMPY:
             raise BackendError(
                 f"a tensor on the backend '{self.backend.name}' was used as a NumPy array. Copy it with .numpy()."
@@ -323,7 +327,7 @@ class Tensor(Operators):
         array = self.numpy()
         return np.array(array, dtype=dtype) if copy or (dtype is not None and array.dtype != dtype) else array
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=100, precision=4)
         notes = [str(self.dtype)] if self.dtype != FLOATS[0] else []
         notes += [self.backend.name] if self.backend is not NUMPY else []

@@ -19,7 +19,9 @@ import signal
 import threading
 import time
 import warnings
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -88,32 +90,32 @@ class History:
         It was Ctrl-C.
     """
 
-    def __init__(self):
-        self.records = []
-        self.stop_reason = None
+    def __init__(self) -> None:
+        self.records: list[dict[str, float]] = []
+        self.stop_reason: str | None = None
         self.interrupted = False
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> list[float]:
         values = [record[name] for record in self.records if name in record]
         if not values:
             raise KeyError(f"the history has no {name!r}; it has {', '.join(self.keys()) or 'no whole epoch'}")
         return values
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return name in self.keys()
 
-    def keys(self):
+    def keys(self) -> list[str]:
         """The names of what was recorded."""
         return list(self.records[0]) if self.records else []
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.records)
 
-    def to_jsonl(self):
+    def to_jsonl(self) -> str:
         """One JSON object per line and epoch."""
         return "".join(json.dumps(record, allow_nan=False) + "\n" for record in self.records)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         last = ", ".join(f"{name} {self[name][-1]:.5g}" for name in ("loss", "val_loss") if name in self)
         return f"History({len(self)} epochs{', last ' + last if last else ''}{', ' + self.stop_reason if self.stop_reason else ''})"
 
@@ -122,21 +124,21 @@ class History:
 
 
 def fit(
-    model,
-    x,
-    y,
-    epochs,
-    batch_size=None,
-    optimizer="adam",
-    lr=None,
-    loss="mse",
-    validation_data=None,
-    shuffle=True,
-    seed=0,
-    callbacks=(),
-    regularizers=(),
-    progress=True,
-):
+    model: Module,
+    x: Any,
+    y: Any,
+    epochs: int,
+    batch_size: int | None = None,
+    optimizer: str | Optimizer = "adam",
+    lr: float | None = None,
+    loss: str | Callable[[Tensor, Tensor], Tensor] = "mse",
+    validation_data: Any = None,
+    shuffle: bool = True,
+    seed: int = 0,
+    callbacks: Sequence[Callback] = (),
+    regularizers: Sequence[Regularizer] = (),
+    progress: bool = True,
+) -> History:
     """Train a model to map x to y.
 
     Parameters

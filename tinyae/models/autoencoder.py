@@ -6,11 +6,17 @@ Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural netwo
 Goodfellow et al. (2016), chapter 14.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..callbacks import Callback
 from ..data import as_data
 from ..errors import DtypeError
 from ..nn.module import Module, model_input
+from ..optim import Optimizer
+from ..regularizers import Regularizer
 from ..tensor import Tensor
-from ..training import fit
+from ..training import History, fit
 
 
 class Autoencoder(Module):
@@ -24,31 +30,31 @@ class Autoencoder(Module):
         Usually a Sequential each.
     """
 
-    def __init__(self, encoder, decoder):
+    def __init__(self, encoder: Module, decoder: Module) -> None:
         for name, part in (("encoder", encoder), ("decoder", decoder)):
             if not isinstance(part, Module):
                 raise DtypeError(f"Autoencoder: the {name} is {part!r}, a {type(part).__name__}; expected a Module.")
         self.encoder, self.decoder = encoder, decoder
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Tensor:
         return self.decoder(self.encoder(x))
 
-    def before_sigmoid(self, x):
+    def before_sigmoid(self, x: Any) -> Tensor:
         return self.decoder.before_sigmoid(self.encoder(x))
 
-    def ends_in_sigmoid(self):
+    def ends_in_sigmoid(self) -> bool:
         return self.decoder.ends_in_sigmoid()
 
-    def encode(self, x):
+    def encode(self, x: Any) -> Any:
         """The code of x. An array gives an array, computed in evaluation mode and without a tape; a
         Tensor gives a Tensor, computed like any layer, so that a loss on the code can be trained."""
         return self._map(self.encoder, x, "encode")
 
-    def decode(self, z):
+    def decode(self, z: Any) -> Any:
         """The reconstruction from a code; arrays and Tensors as in ``encode``."""
         return self._map(self.decoder, z, "decode")
 
-    def reconstruct(self, x):
+    def reconstruct(self, x: Any) -> Any:
         """The reconstruction of x; arrays and Tensors as in ``encode``."""
         return self._map(self, x, "reconstruct")
 
@@ -62,19 +68,19 @@ class Autoencoder(Module):
 
     def fit(
         self,
-        x,
-        epochs,
-        batch_size=None,
-        optimizer="adam",
-        lr=None,
-        loss="mse",
-        validation_data=None,
-        shuffle=True,
-        seed=0,
-        callbacks=(),
-        regularizers=(),
-        progress=True,
-    ):
+        x: Any,
+        epochs: int,
+        batch_size: int | None = None,
+        optimizer: str | Optimizer = "adam",
+        lr: float | None = None,
+        loss: str | Callable[[Tensor, Tensor], Tensor] = "mse",
+        validation_data: Any = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        callbacks: Sequence[Callback] = (),
+        regularizers: Sequence[Regularizer] = (),
+        progress: bool = True,
+    ) -> History:
         """Train to reconstruct x (N, ...). Arguments, result and errors as in ``tinyae.fit``, the target being x."""
         return fit(
             self,
@@ -93,5 +99,5 @@ class Autoencoder(Module):
             progress,
         )
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"encoder": self.encoder, "decoder": self.decoder}

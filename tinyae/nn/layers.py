@@ -4,6 +4,8 @@ Batches come first: a layer maps (N, ...) to (N, ...). Images are "channels last
 """
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 from .. import functional as F
 from ..backend import FLOATS
@@ -31,7 +33,9 @@ class Dense(Module):
         Add a bias.
     """
 
-    def __init__(self, in_features, out_features, activation=None, init="he", bias=True):
+    def __init__(
+        self, in_features: int, out_features: int, activation: str | None = None, init: str = "he", bias: bool = True
+    ) -> None:
         self.in_features = require_integer("Dense", "in_features", in_features, at_least=1)
         self.out_features = require_integer("Dense", "out_features", out_features, at_least=1)
         self.activation, self.init = activation, init
@@ -39,7 +43,7 @@ class Dense(Module):
         self.weight = Tensor(initial_weight(init, (in_features, out_features), in_features, out_features), True)
         self.bias = Tensor(initial_bias(init, (out_features,), in_features), True) if bias else None
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Tensor:
         return F.activation(self.activation)(self._affine(x))
 
     def _affine(self, x):
@@ -58,7 +62,7 @@ class Dense(Module):
     def ends_in_sigmoid(self):
         return self.activation == "sigmoid"
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"in_features": self.in_features, "out_features": self.out_features, "activation": self.activation,
                 "init": self.init, "bias": self.bias is not None}  # fmt: skip
 
@@ -66,11 +70,11 @@ class Dense(Module):
 class Activation(Module):
     """An activation as a layer of its own. Shapes: any, kept."""
 
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         F.activation(name)
         self.name = name
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Tensor:
         return F.activation(self.name)(x)
 
     def before_sigmoid(self, x):
@@ -79,18 +83,18 @@ class Activation(Module):
     def ends_in_sigmoid(self):
         return self.name == "sigmoid"
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"name": self.name}
 
 
 class Flatten(Module):
     """Each example as one row. Shapes: (N, ...) -> (N, D)."""
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Tensor:
         require_batch("Flatten", x)
         return x.reshape(x.shape[0], -1)
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {}
 
 
@@ -100,14 +104,14 @@ class Reshape(Module):
     ``Reshape(8, 8, 1)`` and ``Reshape((8, 8, 1))`` are the same.
     """
 
-    def __init__(self, *shape):
+    def __init__(self, *shape: Any) -> None:
         self.shape = as_ints("Reshape", shape)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Tensor:
         require_batch("Reshape", x)
         return x.reshape(x.shape[0], *self.shape)
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"shape": self.shape}
 
     @classmethod
@@ -122,10 +126,10 @@ class Dropout(Module):
     Srivastava et al. (2014), section 10, in the "inverted" form.
     """
 
-    def __init__(self, rate):
+    def __init__(self, rate: float) -> None:
         self.rate = require_number("Dropout", "rate", rate, at_least=0, below=1)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Tensor:
         if not self.training or self.rate == 0:
             return x
         chance = current_generator().uniform(x.shape, "dropout", xp=x.backend.xp)
@@ -133,33 +137,33 @@ class Dropout(Module):
         mask = (chance >= self.rate).astype(x.dtype)
         return x * Tensor(mask / (1 - self.rate))
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"rate": self.rate}
 
 
 class GaussianNoise(Module):
     """In training, add normal noise with standard deviation ``std``; in evaluation nothing. Shapes: any."""
 
-    def __init__(self, std):
+    def __init__(self, std: float) -> None:
         self.std = require_number("GaussianNoise", "std", std, at_least=0)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Tensor:
         if not self.training or self.std == 0:
             return x
         noise = current_generator().normal(x.shape, "noise", xp=x.backend.xp)
         x = as_floats(x)
         return x + Tensor(noise.astype(x.dtype) * self.std)
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"std": self.std}
 
 
 class Sequential(Module):
     """Layers applied one after the other. Parts are named by their place: ``0``, ``1``, ..."""
 
-    def __init__(self, *layers):
+    def __init__(self, *layers: Any) -> None:
         if len(layers) == 1 and isinstance(layers[0], (list, tuple)):
-            layers = layers[0]
+            layers = tuple(layers[0])
         for i, layer in enumerate(layers):
             if not isinstance(layer, Module):
                 raise DtypeError(
@@ -167,7 +171,7 @@ class Sequential(Module):
                 )
         self.layers = list(layers)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Tensor:
         for layer in self.layers:
             x = layer(x)
         return x
@@ -197,23 +201,23 @@ class Sequential(Module):
     def parts(self):
         return [(str(i), layer) for i, layer in enumerate(self.layers)]
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         return {"layers": self.layers}
 
     @classmethod
     def from_config(cls, layers):
         return cls(*layers)
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> Module:
         return self.layers[i]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.layers)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"
 
 

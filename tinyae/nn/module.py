@@ -4,16 +4,19 @@ A module's parameters are simply its attributes: a Tensor that asks for gradient
 Tensor that does not is a buffer (saved, but not trained), a Module is a part with a name of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ..backend import FLOATS, get_backend
+from ..backend import FLOATS, Backend, get_backend
 from ..context import layer_calls, no_grad, watch_layers
 from ..errors import BackendError, ShapeError, StateError, TinyaeError
 from ..operands import as_ints, checked_array, float_type
 from ..tensor import Tensor, as_tensor
+
+M = TypeVar("M", bound="Module")
 
 
 class Module:
@@ -25,10 +28,10 @@ class Module:
 
     training = True
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} defines no forward(x).")
 
-    def __call__(self, x):
+    def __call__(self, x: Any) -> Tensor:
         """Apply the module to a Tensor, or to an array, which is taken as a constant."""
         x = as_tensor(x, type(self).__name__)
         y = self.forward(x)
@@ -37,20 +40,20 @@ class Module:
             calls.append((self, x.shape, y.shape))
         return y
 
-    def before_sigmoid(self, x):
+    def before_sigmoid(self, x: Any) -> Tensor:
         """The output before the final sigmoid: the logits that cross-entropy is computed from."""
         raise ShapeError(
             f"loss 'bce' needs a model that ends in a sigmoid, and {type(self).__name__} is its last layer "
             f"({self!r}). End the model with activation='sigmoid', or use another loss."
         )
 
-    def ends_in_sigmoid(self):
+    def ends_in_sigmoid(self) -> bool:
         """Does the model promise outputs in [0, 1]?"""
         return False
 
     # ------------------------------------------------------------ parts and parameters
 
-    def parts(self):
+    def parts(self) -> list[tuple[str, "Module"]]:
         """(name, module) of the direct parts, in the order they were set; also those in lists and dicts."""
         found = []
         for name, value in vars(self).items():
@@ -61,60 +64,60 @@ class Module:
                 found += [(f"{name}.{key}", part) for key, part in inner if isinstance(part, Module)]
         return found
 
-    def modules(self):
+    def modules(self) -> list["Module"]:
         """This module and all parts of parts, once each."""
         found = [self]
         for _, part in self.parts():
             found += [module for module in part.modules() if not any(module is f for f in found)]
         return found
 
-    def named_tensors(self, prefix=""):
+    def named_tensors(self, prefix: str = "") -> list[tuple[str, Tensor]]:
         """(name, Tensor) of all parameters and buffers, shared ones once, in a fixed order."""
         found = [(prefix + name, value) for name, value in vars(self).items() if isinstance(value, Tensor)]
         for name, part in self.parts():
             found += part.named_tensors(f"{prefix}{name}.")
-        first = {}
+        first: dict[int, tuple[str, Tensor]] = {}
         for name, tensor in found:
             first.setdefault(id(tensor), (name, tensor))
         return list(first.values())
 
-    def named_parameters(self):
+    def named_parameters(self) -> list[tuple[str, Tensor]]:
         """(name, Tensor) of everything that is trained; names like ``encoder.0.weight``."""
         return [(name, tensor) for name, tensor in self.named_tensors() if tensor.requires_grad]
 
-    def parameters(self):
+    def parameters(self) -> list[Tensor]:
         """The tensors that are trained, in a fixed order."""
         return [tensor for _, tensor in self.named_parameters()]
 
-    def parameter_count(self):
+    def parameter_count(self) -> int:
         """How many numbers are trained."""
         return sum(tensor.size for tensor in self.parameters())
 
     @property
-    def backend(self):
+    def backend(self) -> Backend:
         """The backend of the parameters (NumPy for a module without any)."""
         tensors = self.named_tensors()
         return tensors[0][1].backend if tensors else get_backend("numpy")
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype[Any]:
         """The float type of the parameters (float32 for a module without any)."""
         return next((tensor.dtype for _, tensor in self.named_tensors() if tensor.dtype in FLOATS), FLOATS[0])
 
     # ------------------------------------------------------------ modes and places
 
-    def train(self, mode=True):
+    def train(self: M, mode: bool = True) -> M:
         """Training mode: dropout drops, noise is added."""
         for module in self.modules():
             module.training = mode
         return self
 
-    def eval(self):
+    def eval(self: M) -> M:
         """Evaluation mode: the module is a plain function of its input."""
         return self.train(False)
 
     @contextmanager
-    def evaluating(self):
+    def evaluating(self: M) -> Iterator[M]:
         """Evaluation mode and no tape inside the block; afterwards every part has its mode back."""
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
@@ -125,7 +128,7 @@ class Module:
             for module, mode in modes:
                 module.training = mode
 
-    def to(self, backend):
+    def to(self: M, backend: str | Backend) -> M:
         """Move all parameters to ``"numpy"`` or ``"cupy"``, in place; the Tensor objects stay the same."""
         backend = get_backend(backend)
         for _, tensor in self.named_tensors():
@@ -137,7 +140,7 @@ class Module:
                 tensor.mark_changed()
         return self
 
-    def astype(self, dtype):
+    def astype(self: M, dtype: Any) -> M:
         """Convert all parameters to float32 or float64, in place; gradients are dropped."""
         dtype = float_type(dtype)
         for _, tensor in self.named_tensors():
@@ -146,18 +149,18 @@ class Module:
                 tensor.mark_changed()
         return self
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Set every ``.grad`` to None."""
         for tensor in self.parameters():
             tensor.grad = None
 
     # ------------------------------------------------------------ state
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """{name: NumPy array}, copies of all parameters and buffers."""
         return {name: np.array(tensor.backend.to_host(tensor.data)) for name, tensor in self.named_tensors()}
 
-    def load_state_dict(self, state, strict=True):
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Copy values in, after everything has been checked: on an error nothing has changed.
 
         Parameters
@@ -174,7 +177,8 @@ class Module:
         """
         if not isinstance(state, Mapping):
             raise StateError(f"load_state_dict: {type(state).__name__} given; expected a dict {{name: array}}.")
-        own, new, complaints = dict(self.named_tensors()), {}, []
+        own, complaints = dict(self.named_tensors()), []
+        new: dict[str, np.ndarray[Any, Any]] = {}
         if strict:
             complaints += [f"missing: {name} {own[name].shape}" for name in own if name not in state]
             complaints += [f"extra: {name} {np.shape(state[name])}" for name in state if name not in own]
@@ -203,7 +207,7 @@ class Module:
             own[name].data[...] = own[name].backend.asarray(value)
             own[name].mark_changed()
 
-    def config(self):
+    def config(self) -> dict[str, Any]:
         """The arguments that rebuild this module, as JSON-able values."""
         raise StateError(
             f"save: {type(self).__name__} has no config(), so a file could not say how to rebuild it. Define config() to "
@@ -211,7 +215,7 @@ class Module:
         )
 
     @classmethod
-    def from_config(cls, **config):
+    def from_config(cls: type[M], **config: Any) -> M:
         """A new module from what ``config()`` returned."""
         return cls(**config)
 
@@ -227,7 +231,7 @@ class Module:
 
     # ------------------------------------------------------------ looking at it
 
-    def summary(self, input_shape):
+    def summary(self, input_shape: tuple[int, ...]) -> str:
         """A table of the layers with their output shapes and parameters, as text.
 
         Parameters
@@ -258,7 +262,7 @@ class Module:
             found += [(prefix + name, part), *part._named_parts(f"{prefix}{name}.")]
         return found
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         try:
             arguments = self.config()
         except StateError:

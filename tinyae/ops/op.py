@@ -50,7 +50,7 @@ class Op:
         raise NotImplementedError
 
 
-OPERATIONS = {}  # name -> class, in the order of definition
+OPERATIONS: dict[str, type[Op]] = {}  # name -> class, in the order of definition
 
 
 def op(name, formula, vjp, **flags):

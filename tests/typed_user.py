@@ -1,0 +1,62 @@
+"""A user's typed program. Never run: mypy --strict reads it, so the public surface must have types."""
+
+from typing import Any
+
+import numpy as np
+
+import tinyae as ta
+
+
+def train_by_hand(images: np.ndarray[Any, Any]) -> list[float]:
+    ta.manual_seed(0)
+    model = ta.Autoencoder(
+        ta.Sequential(
+            ta.Flatten(), ta.Dense(64, 16, "relu"), ta.Dropout(0.1), ta.Dense(16, 8, init="glorot", bias=False)
+        ),
+        ta.Sequential(ta.GaussianNoise(0.1), ta.Dense(8, 64), ta.Activation("sigmoid"), ta.Reshape(8, 8, 1)),
+    ).to("numpy")
+    optimizer: ta.Optimizer = ta.Adam(model.parameters(), lr=1e-3, betas=(0.9, 0.99))
+    losses: list[float] = []
+    for epoch in range(2):
+        for x in ta.batches(images, 32, epoch=epoch):
+            optimizer.zero_grad()
+            loss: ta.Tensor = ta.mse_loss(model(x), x) + 0.1 * model.encode(x).abs().mean()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    return losses
+
+
+def arithmetic() -> bool:
+    x = ta.Tensor([[1.0, -2.0]], requires_grad=True)
+    w = ta.Tensor(np.ones((2, 3)), dtype="float32")
+    y: ta.Tensor = ta.softmax(ta.relu(x @ w) ** 2 - 1 / (1 + ta.gelu(x).sum(axis=1, keepdims=True)), axis=-1)
+    y[0] = ta.where(y[0] > 0.5, y[0], 0.0)
+    y += 1
+    shape: tuple[int, ...] = ta.concatenate([y, ta.stack([y[0]])]).T.reshape(-1).shape
+    with ta.no_grad():
+        total: float = float((y.exp().log().sqrt().clip(0, 1).max() + y.mean()).detach())
+    return bool(ta.check_gradients(ta.tanh, x)) and total > 0 and len(shape) == 1
+
+
+class Half(ta.Callback):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self.trainer.optimizer.lr /= 2
+
+
+def train_with_fit(images: np.ndarray[Any, Any]) -> ta.History:
+    model = ta.Autoencoder(ta.Dense(64, 8), ta.Dense(8, 64, "sigmoid"))
+    history = model.fit(
+        images, epochs=3, batch_size=16, optimizer=ta.Momentum(model.parameters(), 0.1, nesterov=True), loss="bce",
+        validation_data=images, callbacks=[ta.EarlyStopping(2), ta.StopAtLoss(0.1), Half()], regularizers=[ta.L1(1e-4), ta.L2(1e-4)],
+    )  # fmt: skip
+    final: float = history["val_loss"][-1]
+    state: dict[str, np.ndarray[Any, Any]] = model.state_dict()
+    model.load_state_dict(state, strict=True)
+    ta.save(model, "model.safetensors")
+    print(final, ta.load("model.safetensors").summary((64,)))
+    classifier = ta.Sequential(ta.Dense(64, 10))
+    (x, y), _ = ta.datasets.load_digits()
+    return ta.fit(
+        classifier, x.reshape(len(x), -1), y, epochs=1, loss=ta.cross_entropy, optimizer="sgd", progress=False
+    )
