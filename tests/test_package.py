@@ -14,7 +14,7 @@ PACKAGE = Path(ta.__file__).parent
 # bottom to top: a file imports only from floors below its own
 FLOORS = [
     ["errors", "py.typed"],
-    ["backend", "random", "files"],
+    ["backend", "random", "files", "history", "interrupt"],
     ["context", "ops", "operands"],
     ["tape", "operators"],
     ["tensor"],

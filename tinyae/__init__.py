@@ -26,6 +26,7 @@ from .functional import (
     tanh,
     where,
 )
+from .history import History
 from .losses import (
     bce_with_logits_loss,
     binary_cross_entropy,
@@ -40,7 +41,7 @@ from .optim import SGD, Adam, GradientDescent, Momentum, Optimizer
 from .regularizers import L1, L2
 from .saving import load, save
 from .tensor import Tensor
-from .training import CollapseWarning, History, fit
+from .training import CollapseWarning, fit
 
 __version__ = "0.1.0"
 

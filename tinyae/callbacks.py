@@ -13,7 +13,7 @@ from .errors import RangeError, require_integer, require_number
 class Callback:
     """Does nothing at every joint; override what is needed.
 
-    ``logs`` is a dict: after a batch ``loss``; after an epoch ``loss`` (mean over the epoch),
+    ``logs`` is a dict: after a batch ``loss`` (with penalties); after an epoch ``loss`` (mean over the epoch),
     ``val_loss`` if there are validation data, ``lr`` and ``seconds``. Epochs count from 1.
     """
 

@@ -16,12 +16,12 @@ from .backend import get_backend
 from .context import manual_seed
 from .errors import FileWriteError, RangeError, TrainingError
 from .files import write_whole
+from .interrupt import deferred_interrupt
 from .metrics import mean_baseline, mse, pca_baseline
 from .optim import OPTIMIZERS, make_optimizer
 from .plots import draw_loss, draw_reconstructions, new_figure
 from .recipes import get_recipe
 from .saving import save
-from .training import deferred_interrupt
 
 DATA = {"digits": datasets.load_digits}
 FILES = ("model.safetensors", "history.jsonl", "settings.json", "reconstructions.png", "loss.png")

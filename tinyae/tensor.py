@@ -214,8 +214,8 @@ class Tensor(Operators):
         taped = recording.get() and (self._needs_gradient or (isinstance(other, Tensor) and other._needs_gradient))
         if taped and self._is_leaf_memory():
             raise TapeError(
-                f"{name}: this tensor is (or shares the memory of) a leaf that asks for gradients; changing it in place would lose the value they "
-                "belong to. Change it inside `with ta.no_grad():`, or compute a new tensor."
+                f"{name}: this tensor is (or shares the memory of) a leaf that asks for gradients; changing it in place "
+                "would lose the value they belong to. Change it inside `with ta.no_grad():`, or compute a new tensor."
             )
         if self._version.count != self._seen:
             self._refresh(name)

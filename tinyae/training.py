@@ -13,14 +13,10 @@ Written by hand, the loop is::
 that becomes NaN, a model that collapses, Ctrl-C.
 """
 
-import json
 import math
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,6 +27,8 @@ from .callbacks import Callback, Progress
 from .context import generator, recording, use
 from .data import as_data, check_values, order_of, take
 from .errors import DtypeError, RangeError, ShapeError, TrainingError, lookup, require_integer, require_list
+from .history import History
+from .interrupt import deferred_interrupt
 from .nn.module import Module
 from .optim import Optimizer, make_optimizer
 from .random import Generator
@@ -70,54 +68,6 @@ def loss_function(loss):
     if callable(loss):
         return lambda model, x, y: loss(model(x), y)
     return lookup("loss", loss, LOSSES)
-
-
-# ---------------------------------------------------------------- history
-
-
-class History:
-    """What happened, epoch by epoch.
-
-    ``history["loss"]`` and ``history["val_loss"]`` are lists with one number per epoch; ``records``
-    holds one dict per epoch, with ``epoch``, ``loss``, ``lr``, ``seconds``. With regularizers,
-    ``loss`` is the data's part and ``penalty`` what they add.
-
-    Attributes
-    ----------
-    stop_reason : str or None
-        Why training ended before its last epoch.
-    interrupted : bool
-        It was Ctrl-C.
-    """
-
-    def __init__(self) -> None:
-        self.records: list[dict[str, float]] = []
-        self.stop_reason: str | None = None
-        self.interrupted = False
-
-    def __getitem__(self, name: str) -> list[float]:
-        values = [record[name] for record in self.records if name in record]
-        if not values:
-            raise KeyError(f"the history has no {name!r}; it has {', '.join(self.keys()) or 'no whole epoch'}")
-        return values
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.keys()
-
-    def keys(self) -> list[str]:
-        """The names of what was recorded."""
-        return list(self.records[0]) if self.records else []
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def to_jsonl(self) -> str:
-        """One JSON object per line and epoch."""
-        return "".join(json.dumps(record, allow_nan=False) + "\n" for record in self.records)
-
-    def __repr__(self) -> str:
-        last = ", ".join(f"{name} {self[name][-1]:.5g}" for name in ("loss", "val_loss") if name in self)
-        return f"History({len(self)} epochs{', last ' + last if last else ''}{', ' + self.stop_reason if self.stop_reason else ''})"
 
 
 # ---------------------------------------------------------------- the loop
@@ -242,12 +192,10 @@ class Trainer:
 
     def _rehearse(self):
         """Compute the loss of one example of each data set: what cannot work is refused before anything is changed."""
-        for name, (x, y) in {
-            "the training data": (self.x, self.y),
-            "validation_data": self.validation or (None, None),
-        }.items():
-            if x is None:
-                continue
+        data = {"the training data": (self.x, self.y)}
+        if self.validation is not None:
+            data["validation_data"] = self.validation
+        for name, (x, y) in data.items():
             with self.model.evaluating():
                 batch = self._batch(x, y, np.arange(1))
                 value = self.loss(self.model, *batch)
@@ -315,10 +263,8 @@ class Trainer:
                     if interrupt.is_set():
                         break
                 if interrupt.is_set():
-                    self.history.interrupted, self.stop_reason = (
-                        True,
-                        f"interrupted by Ctrl-C after {self.epoch} whole epochs",
-                    )
+                    self.history.interrupted = True
+                    self.stop_reason = f"interrupted by Ctrl-C after {self.epoch} whole epochs"
                 call_all(callbacks, "on_train_end")
         finally:
             for callback in callbacks:
@@ -389,11 +335,9 @@ class Trainer:
         largest = [(float(abs(p.grad).max()), name) for name, p in self.model.named_parameters() if p.grad is not None]
         # NaN compares as neither smaller nor larger; here it is the largest
         size, name = max(largest, key=lambda g: (math.isnan(g[0]), g[0]), default=(0.0, None))
-        gradient = (
-            f"The largest gradient of the step before was {size:.3g}, in {name}."
-            if name
-            else "No gradient was computed yet."
-        )
+        gradient = "No gradient was computed yet."
+        if name is not None:
+            gradient = f"The largest gradient of the step before was {size:.3g}, in {name}."
         self.model.restore(last_good)
         raise TrainingError(
             f"fit: the {what} became {value} in step {step} (epoch {self.epoch + 1}, batch {batch}), with learning rate "
@@ -411,6 +355,8 @@ class Trainer:
         x, y = self._batch(self.x, self.y, np.arange(min(256, len(self.x))))
         with self.model.evaluating():
             prediction = self.model(x)
+        if prediction.shape != y.shape:
+            return None
         varies, should = float(prediction.data.var(axis=0).mean()), float(y.data.var(axis=0).mean())
         if not varies < 1e-4 * should:
             return None
@@ -435,30 +381,3 @@ def call_all(callbacks, joint, *arguments):
     """Call one method of every callback."""
     for callback in callbacks:
         getattr(callback, joint)(*arguments)
-
-
-@contextmanager
-def deferred_interrupt(patience=1.0):
-    """Turn Ctrl-C into an event to be looked at between batches.
-
-    A second one acts at once, if it comes more than ``patience`` seconds later: a double press is one.
-    """
-    event, first = threading.Event(), 0.0
-    if threading.current_thread() is not threading.main_thread():
-        yield event  # only the main thread receives signals
-        return
-    previous = signal.getsignal(signal.SIGINT)
-
-    def note(signum, frame):
-        nonlocal first
-        if event.is_set() and time.monotonic() - first > patience and callable(previous):
-            previous(signum, frame)
-        if not event.is_set():
-            first = time.monotonic()
-        event.set()
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -12,11 +12,12 @@ from typing import Any
 from ..callbacks import Callback
 from ..data import as_data
 from ..errors import DtypeError
+from ..history import History
 from ..nn.module import Module, model_input
 from ..optim import Optimizer
 from ..regularizers import Regularizer
 from ..tensor import Tensor
-from ..training import History, fit
+from ..training import fit
 
 
 class Autoencoder(Module):

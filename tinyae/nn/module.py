@@ -232,7 +232,7 @@ class Module:
     # ------------------------------------------------------------ looking at it
 
     def summary(self, input_shape: tuple[int, ...]) -> str:
-        """A table of the layers with their output shapes and parameters, as text.
+        """A table of the layers with their output shapes and parameters, as text that shows itself in a notebook.
 
         Parameters
         ----------
@@ -254,7 +254,7 @@ class Module:
         lines.insert(1, "-" * len(lines[0]))
         frozen = sum(tensor.size for _, tensor in self.named_tensors()) - self.parameter_count()
         total = f"{self.parameter_count():,} parameters" + (f", {frozen:,} numbers not trained" if frozen else "")
-        return "\n".join([*lines, lines[1], total])
+        return Table("\n".join([*lines, lines[1], total]))
 
     def _named_parts(self, prefix=""):
         found = []
@@ -268,6 +268,12 @@ class Module:
         except StateError:
             arguments = {}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
+
+
+class Table(str):
+    """Text that an interpreter shows as it is printed."""
+
+    __repr__ = str.__str__
 
 
 def model_input(model, x, name):
