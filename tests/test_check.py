@@ -161,3 +161,17 @@ def test_a_function_that_fails_midway_leaves_the_tensor_as_it_was():
 def test_tensors_that_are_only_reached_get_no_gradient():
     w = ta.Tensor(W, requires_grad=True)
     assert ta.check_gradients(lambda x: x @ w, X) and w.grad is None
+
+
+def test_a_function_that_reaches_past_the_copies_is_told_so():
+    model = ta.Dense(4, 3)
+    with pytest.raises(
+        TapeError, match=r"does not depend on the tensors that the function was given.*astype\('float64'\)"
+    ):
+        ta.check_gradients(lambda *_: model(X.astype("float32")).sum(), *model.parameters())
+
+
+def test_one_output_is_not_scaled():
+    report = ta.check_gradients(lambda x: (x**2).sum(), [3.0])
+    assert report.worst["analytic"] == 6 and "random" not in repr(report)
+    assert "3 outputs f with random c" in repr(ta.check_gradients(lambda x: x**2, [3.0, 1.0, 2.0]))

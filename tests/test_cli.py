@@ -12,6 +12,7 @@ import pytest
 
 import tinyae as ta
 from tinyae.cli import main
+from tinyae.recipes import get_recipe
 
 FILES = {"model.safetensors", "history.jsonl", "settings.json", "reconstructions.png", "loss.png"}
 
@@ -33,7 +34,8 @@ def test_the_main_job(tmp_path):
     assert np.isclose(result["val_loss"], result["val_mse"], rtol=1e-5)
     for part in (
         "37,448 parameters",
-        "compressed 8 times",
+        "a compression ratio of 8",
+        "3,600 steps of adam",
         "PCA with 8 components",
         "0.0245",
         "mean image",
@@ -111,6 +113,7 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path):
         (["train", "--optimizer", "gd", "--batch-size", "32"], "Leave batch_size out"),
         (["train", "--seed", "-1"], "seed is -1"),
         (["train", "--backend", "torch"], "unknown backend 'torch'"),
+        (["train", "--overwrite"], "--overwrite needs --out"),
         (["train", "--out", "file"], "is a file"),
         (["train", "--out", "file/below"], "a file stands in its way"),
         (["train", "--out", ""], "--out is empty"),
@@ -148,7 +151,12 @@ def test_a_backend_without_its_library_or_device(tmp_path):
 def test_help_and_version(tmp_path):
     assert f"tinyae {ta.__version__}" in tinyae("--version", cwd=tmp_path).stdout
     assert "train" in tinyae("--help", cwd=tmp_path).stdout
-    assert "--batch-size" in tinyae("train", "-h", cwd=tmp_path).stdout
+    recipe = get_recipe("digits")
+    usage = " ".join(tinyae("train", "-h", cwd=tmp_path).stdout.split())
+    assert "--batch-size" in usage
+    assert (
+        f"{recipe.epochs} epochs, batches of {recipe.batch_size}, adam with learning rate {recipe.lr['adam']}." in usage
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")

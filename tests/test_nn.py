@@ -141,7 +141,7 @@ def test_train_and_eval_reach_every_part(digits_model):
 
 def test_summary_shows_layers_shapes_and_parameters(digits_model):
     text = digits_model.summary((8, 8, 1))
-    assert "encoder.1 Dense(in_features=64, out_features=16" in text
+    assert "encoder.1 Dense(64, 16, 'relu', 'he', True)" in text
     assert "(16,)" in text and "1,040" in text and "2,276 parameters" in text
     assert "(8, 8, 1)" in text
 
@@ -257,3 +257,9 @@ def test_values_that_do_not_fit_the_type_are_listed():
 def test_encode_of_what_is_no_data(digits_model, data):
     with pytest.raises(ta.errors.TinyaeError, match="encode: "):
         digits_model.encode(data)
+
+
+def test_names_in_any_case():
+    layer = ta.Dense(2, 2, "ReLU", init="He")
+    assert layer.activation == "relu" and layer.init == "he"
+    assert ta.Activation("Sigmoid").ends_in_sigmoid()

@@ -125,7 +125,11 @@ def test_gradients_accumulate_until_zeroed():
 
 
 def test_100_000_operations_and_the_memory_is_freed_without_the_garbage_collector():
+    def count_nodes():
+        return sum(type(o) is Node for o in gc.get_objects())
+
     gc.disable()
+    before = count_nodes()
     try:
         for with_backward in (True, False):
             x = ta.Tensor(np.ones(10, np.float32), requires_grad=True)
@@ -138,7 +142,7 @@ def test_100_000_operations_and_the_memory_is_freed_without_the_garbage_collecto
                 assert np.array_equal(x.grad, np.ones(10))
             del y
             assert first() is None
-            assert sum(type(o) is Node for o in gc.get_objects()) == 0
+            assert count_nodes() == before
     finally:
         gc.enable()
 
@@ -572,3 +576,36 @@ def test_a_refused_backward_frees_nothing():
 def test_batched_products_name_the_axis_that_does_not_broadcast():
     with pytest.raises(ShapeError, match="matmul: .*axis 3 has 2 against 5"):
         ta.Tensor(np.ones((2, 3, 4))) @ ta.Tensor(np.ones((5, 4, 6)))
+
+
+class Cube(ta.Op):
+    """An operation as a reader would write one."""
+
+    name = "cube"
+
+    @staticmethod
+    def forward(xp, save, X):
+        save(X)
+        return X**3
+
+    @staticmethod
+    def backward(xp, saved, gY):
+        (X,) = saved
+        return [3 * X**2 * gY]  # a list will do
+
+
+class Forgetful(Cube):
+    name = "forgetful"
+
+    @staticmethod
+    def forward(xp, save, X):
+        return X**3
+
+
+def test_an_operation_of_ones_own():
+    assert ta.check_gradients(lambda x: ta.apply(Cube, x), [1.0, -2.0])
+    x = ta.Tensor([1.0], requires_grad=True)
+    with pytest.raises(
+        TapeError, match=r"the rule of <forgetful, recorded at .*> failed with ValueError.*saved values of \[\]"
+    ):
+        ta.apply(Forgetful, x).backward()

@@ -449,3 +449,11 @@ def test_an_integer_buffer_does_not_decide_the_type_of_the_data(images):
     model = Counted()
     assert model.dtype == np.float32 and ta.fit(model, images, images, 1, progress=False)["loss"][0] > 0.01
     assert model.astype("float64").count.dtype == np.int64
+
+
+def test_names_in_any_case_and_helpful_refusals(images):
+    assert len(quick(made(), images, 1, optimizer="Adam", loss="BCE")) == 1
+    with pytest.raises(RangeError, match=r"the class Adam was given; make one: Adam\(model.parameters\(\)"):
+        quick(made(), images, 1, optimizer=ta.Adam)
+    with pytest.raises(DtypeError, match="takes no targets"):
+        made().fit(images, images, 3)

@@ -1,10 +1,11 @@
 """tinyae: autoencoders from scratch, the maths beside the code.
 
-Begin reading with ``tensor.py`` (the tape) and ``ops/arithmetic.py`` (what a gradient rule looks
-like); then ``optim.py`` and ``training.py``.
+Begin reading with ``ops/op.py`` and ``ops/arithmetic.py`` (what a gradient rule looks like) and ``tape.py``
+(the backward pass); then ``optim.py`` and ``training.py``.
 """
 
 from . import datasets
+from .apply import apply
 from .backend import get_backend
 from .callbacks import Callback, EarlyStopping, StopAtLoss
 from .check import check_gradients
@@ -37,7 +38,9 @@ from .losses import (
 )
 from .models import Autoencoder
 from .nn import Activation, Dense, Dropout, Flatten, GaussianNoise, Module, Reshape, Sequential
-from .optim import SGD, Adam, GradientDescent, Momentum, Optimizer
+from .ops import Op
+from .optim import SGD, Adam, GradientDescent, Momentum
+from .optimizer import Optimizer
 from .regularizers import L1, L2
 from .saving import load, save
 from .tensor import Tensor
@@ -61,6 +64,7 @@ __all__ = [
     "L1",
     "L2",
     "Module",
+    "Op",
     "Optimizer",
     "Momentum",
     "Reshape",
@@ -68,6 +72,7 @@ __all__ = [
     "Sequential",
     "StopAtLoss",
     "Tensor",
+    "apply",
     "batches",
     "bce_with_logits_loss",
     "binary_cross_entropy",

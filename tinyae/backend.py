@@ -64,7 +64,7 @@ class CupyBackend(Backend):
         except ImportError as error:
             raise BackendError(
                 "backend 'cupy': the CuPy library is not installed. Install it for your CUDA version with "
-                "pip install 'tinyae[cuda12]' or pip install 'tinyae[cuda13]' (one of them, not both)."
+                "pip install 'cupy-cuda12x[ctk]' or pip install 'cupy-cuda13x[ctk]' (one of them, not both)."
             ) from error
         try:
             devices = cupy.cuda.runtime.getDeviceCount()

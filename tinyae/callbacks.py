@@ -1,4 +1,4 @@
-"""Callbacks: what ``fit`` calls at the joints of its loop.
+"""Callbacks: hooks that ``fit`` calls from its loop.
 
 Write your own as a subclass of Callback. It can read ``self.trainer`` (``model``, ``optimizer``,
 ``history``, ``epoch``) and end the training with ``self.trainer.stop("reason")``.
@@ -11,7 +11,7 @@ from .errors import RangeError, require_integer, require_number
 
 
 class Callback:
-    """Does nothing at every joint; override what is needed.
+    """Does nothing at every hook; override what is needed.
 
     ``logs`` is a dict: after a batch ``loss`` (with penalties); after an epoch ``loss`` (mean over the epoch),
     ``val_loss`` if there are validation data, ``lr`` and ``seconds``. Epochs count from 1.

@@ -8,7 +8,8 @@ in float64, and compared with what the backward pass says. A large h errs by its
 small one by rounding, so several are tried and each element is judged by the best.
 
 A function with many outputs is reduced to one number by a **random cotangent** c,
-:math:`\sum_k c_k f_k(x)`. A sum (a cotangent of ones) would not do: the outputs of a softmax sum to
+:math:`\sum_k c_k f_k(x)`; what is reported are derivatives of that number. (One output stays as it
+is: c = 1.) A sum (a cotangent of ones) would not do: the outputs of a softmax sum to
 1 whatever its input, so a backward pass that returns zeros would pass.
 """
 
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .context import no_grad
-from .errors import DtypeError, TapeError, TinyaeError, require_integer, require_number
+from .errors import DtypeError, TapeError, brief, require_integer, require_number
 from .random import Generator
 from .tape import run_backward
 from .tensor import Tensor, as_tensor
@@ -42,17 +43,19 @@ class GradientReport:
         returned one of them or a value between; that is accepted.
     message : str
         Why the backward pass failed, if it raised an error.
+    outputs : int
+        How many numbers the function returned; several are reduced by a random cotangent.
     checked : int
         How many elements were compared.
     tolerance : float
-        Largest accepted error, relative to the largest gradient of the same tensor.
+        Largest accepted error, relative to the element's gradient or the largest of its tensor, if that is larger.
     """
 
     def __init__(self, tolerance: float) -> None:
         self.ok, self.message = True, ""
         self.worst: dict[str, Any] = {}
         self.kinks: list[tuple[int, tuple[int, ...]]] = []
-        self.checked, self.tolerance = 0, tolerance
+        self.outputs, self.checked, self.tolerance = 1, 0, tolerance
 
     def __bool__(self) -> bool:
         return self.ok
@@ -60,9 +63,9 @@ class GradientReport:
     def __repr__(self) -> str:
         if self.message:
             return f"gradients WRONG: {self.message}"
-        lines = [
-            f"gradients {'right' if self.ok else 'WRONG'}: {self.checked} elements compared, tolerance {self.tolerance:g}"
-        ]
+        of = "" if self.outputs == 1 else f" of sum c f, {self.outputs} outputs f with random c,"
+        verdict = "right" if self.ok else "WRONG"
+        lines = [f"gradients{of} {verdict}: {self.checked} elements compared, tolerance {self.tolerance:g}"]
         if self.worst:
             w = self.worst
             lines.append(
@@ -88,7 +91,7 @@ def check_gradients(
         What to differentiate by. Float64 tensors are used themselves, moved by h and put back, so fn
         may also reach them through a model. Others are replaced by float64 copies.
     tolerance : float
-        Largest error accepted, relative to the largest gradient of the same tensor.
+        Largest error accepted, relative to the element's gradient or the largest of its tensor.
     seed : int
         For the random cotangent and the choice of elements.
     max_elements : int
@@ -107,7 +110,7 @@ def check_gradients(
         The result does not depend on the tensors through the tape.
     """
     if not callable(fn) or isinstance(fn, Tensor):
-        raise DtypeError(f"check_gradients: the first argument is {fn!r}; expected a function of the tensors.")
+        raise DtypeError(f"check_gradients: the first argument is {brief(fn)}; expected a function of the tensors.")
     tolerance = require_number("check_gradients", "tolerance", tolerance, above=0)
     max_elements = require_integer("check_gradients", "max_elements", max_elements, at_least=1)
     chance = Generator(seed)
@@ -120,17 +123,23 @@ def check_gradients(
         output = fn(*points)
         if not isinstance(output, Tensor) or output._node is None:
             raise TapeError(
-                f"check_gradients: the function returned {output!r}, which does not depend on the given tensors through the "
+                f"check_gradients: the function returned {brief(output)}, which does not depend on the given tensors through the "
                 "tape. It must compute with the tensors it is given, and return a Tensor."
             )
-        cotangent = chance.normal(output.shape, "sample").astype(np.float64)
+        report.outputs = output.size
+        cotangent = np.ones(output.shape) if output.size == 1 else chance.normal(output.shape, "sample")
         xp = output.backend.xp
-        device_cotangent = output.backend.asarray(cotangent)
+        device_cotangent = output.backend.asarray(cotangent.astype(output.dtype))
         try:
             gradients = dict(run_backward(output._node, device_cotangent, keep_tape=False))  # leaves every .grad alone
-        except (TinyaeError, TypeError, ValueError, IndexError) as error:
+        except TapeError as error:
             report.ok, report.message = False, f"the backward pass failed: {error}"
             return report
+        if not any(point in gradients for point in points):
+            raise TapeError(
+                "check_gradients: the result does not depend on the tensors that the function was given. Tensors that are "
+                "not float64 are replaced by float64 copies: compute with those, or call model.astype('float64') first."
+            )
 
         def value():
             with no_grad():
@@ -186,8 +195,8 @@ def _check_element(report, value, point, position, index, analytic, largest):
         noise = 1e-12 * (1 + abs(here))  # what rounding alone does to it at the largest h
         excess = abs(slope - analytic) - noise
         error = 0.0 if excess <= 0 else excess / max(abs(slope), abs(analytic), largest)
-        errors[h] = error if error == error else math.inf  # NaN is as wrong as can be
-        if errors[h] < best or numeric != numeric:
+        errors[h] = math.inf if math.isnan(error) else error
+        if errors[h] < best or math.isnan(numeric):
             numeric, best = slope, errors[h]
     report.checked += 1
     if best > report.tolerance and _is_kink(slopes, analytic):
@@ -206,7 +215,7 @@ def _check_element(report, value, point, position, index, analytic, largest):
 
 
 def _is_kink(slopes, analytic):
-    """Do the slopes left and right differ by as much at two step sizes, with the gradient between them?
+    """Do the slopes left and right differ by the same amount at two step sizes, with the gradient between them?
 
     Curvature makes them differ in proportion to h, rounding in proportion to 1/h, a kink by a constant.
     """

@@ -1,4 +1,4 @@
-"""The settings of the moment: is the tape recording, where does chance come from, who watches layers.
+"""The settings of the moment: is the tape recording, where does randomness come from, who watches layers.
 
 Each is a context variable, so a setting made in one thread (or one asyncio task) is never seen by
 another, and leaving a ``with`` block restores what was there before.
@@ -34,6 +34,8 @@ class no_grad(ContextDecorator):
 def manual_seed(seed: int) -> None:
     """Start the generator anew: weights, dropout masks and noise made from here on follow ``seed``.
 
+    Inside ``fit``, dropout and noise follow ``fit``'s own seed.
+
     The same seed gives the same numbers on every backend. It holds for the current thread; one that
     never seeds draws from a generator of its own, with seed 0.
     """
@@ -41,7 +43,7 @@ def manual_seed(seed: int) -> None:
 
 
 def current_generator() -> Generator:
-    """Where chance comes from in this thread."""
+    """Where randomness comes from in this thread."""
     current = generator.get()
     if current is None:
         current = Generator(seed=0)

@@ -97,7 +97,7 @@ def batches(
     y : array (N, ...), optional
         Targets or labels.
     seed, epoch : int
-        What the order is drawn from; epochs count from 0.
+        What the order is drawn from; epochs count from 0. Give the epoch, or every pass has the same order.
     backend : str, optional
         Where the batches go; by default where x is.
 

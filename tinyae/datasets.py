@@ -29,7 +29,7 @@ def load_digits() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     try:
         from sklearn.datasets import load_digits as bundled
     except ImportError as error:
-        raise missing_library("load_digits", "scikit-learn", "all") from error
+        raise missing_library("load_digits", "scikit-learn") from error
     digits = bundled()
     x = (digits.images / 16).astype(np.float32)[..., None]
     y = digits.target.astype(np.uint8)

@@ -49,11 +49,26 @@ class MissingLibraryError(TinyaeError, ImportError):
     """An optional library that is not installed."""
 
 
+def known_name(kind, given, table):
+    """The name as it stands in the table (upper and lower case are one), or the error that lists the names."""
+    if isinstance(given, str):
+        for name in table:
+            if name.lower() == given.lower():
+                return name
+    raise unknown(kind, given, table)
+
+
 def lookup(kind, given, table):
-    """``table[given]``, or the error that says which names there are."""
-    if not isinstance(given, str) or given not in table:
-        raise unknown(kind, given, table)
-    return table[given]
+    """What the table has under that name."""
+    return table[known_name(kind, given, table)]
+
+
+def brief(value):
+    """A value for an error message: what it is, and not all of its numbers."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{type(value).__name__} of {value.dtype} with shape {tuple(value.shape)}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def unknown(kind, given, known):
@@ -66,12 +81,13 @@ def unknown(kind, given, known):
         names = close + [name for name in names if name not in close]
         given = repr(given)
     else:
-        given = f"{given!r}, a {type(given).__name__}"
+        given = f"{brief(given)}, a {type(given).__name__}"
     return RangeError(f"unknown {kind} {given}. Known, nearest first: {', '.join(names)}.")
 
 
 def require_number(owner, name, value, *, above=None, at_least=None, below=None, at_most=None):
     """Check a hyperparameter and return it as a float; NaN and infinity are refused."""
+    import math
     import numbers
 
     try:  # NumPy's scalars register as numbers, its bools do not
@@ -85,10 +101,10 @@ def require_number(owner, name, value, *, above=None, at_least=None, below=None,
         (at_most, "<= {}", lambda bound: number <= bound),
     ]
     limits = [(text.format(bound), holds(bound)) for bound, text, holds in limits if bound is not None]
-    finite = number - number == 0
+    finite = math.isfinite(number)
     if not finite or not all(holds for _, holds in limits):
         wanted = " and ".join(text for text, _ in limits)
-        raise RangeError(f"{owner}: {name} is {value!r}; expected a finite number {wanted}".rstrip() + ".")
+        raise RangeError(f"{owner}: {name} is {brief(value)}; expected a finite number {wanted}".rstrip() + ".")
     return number
 
 
@@ -101,7 +117,7 @@ def require_integer(owner, name, value, *, at_least):
     except TypeError:
         number = None
     if number is None or isinstance(value, bool) or number < at_least:
-        raise RangeError(f"{owner}: {name} is {value!r}; expected an integer >= {at_least}.")
+        raise RangeError(f"{owner}: {name} is {brief(value)}; expected an integer >= {at_least}.")
     return number
 
 
@@ -110,13 +126,13 @@ def require_list(owner, name, values, kind):
     values = list(values) if isinstance(values, (list, tuple)) else values
     if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
         raise DtypeError(
-            f"{owner}: {name} is {values!r}; expected a list of {kind.__name__} objects (made, as in {kind.__name__}(...))."
+            f"{owner}: {name} is {brief(values)}; expected a list of {kind.__name__} objects (made, as in {kind.__name__}(...))."
         )
     return values
 
 
-def missing_library(needed_for, library, extra):
+def missing_library(needed_for, library):
     """The error for an optional library that is not installed."""
     return MissingLibraryError(
-        f"{needed_for} needs {library}, which is not installed. Install it with: pip install 'tinyae[{extra}]'"
+        f"{needed_for} needs {library}, which is not installed. Install it with: pip install {library}"
     )

@@ -1,12 +1,12 @@
 r"""Losses: how far a prediction is from its target, in one number.
 
-Every loss is an operation like those in ``ops/``, followed by a *reduction* that is part of its
-name in print: ``"mean"`` (the default), ``"sum"``, or ``"none"`` for no reduction. What the mean is
-taken over, elements or rows, is the first thing each docstring says: it changes the size of every
-gradient, and with it the learning rate that works.
+Every loss is an operation like those in ``ops/``: it computes N terms :math:`E_n` and reduces them to
+one number L by ``"mean"`` (the default) or ``"sum"``; ``"none"`` leaves them as they are. What the
+mean is taken over, elements or rows, is the first thing each docstring says: it changes the size of
+every gradient, and with it the learning rate that works.
 
-With :math:`E_n` the n-th of N terms, the mean sends :math:`\bar L / N` back to each term, the sum
-:math:`\bar L`. The rules below write that gradient as :math:`\bar E`.
+The gradient that reaches each term is :math:`\bar E`, in the code ``gE``: :math:`\bar L / N` after a
+mean, :math:`\bar L` after a sum. ``spread`` computes it.
 """
 
 import math
@@ -140,12 +140,12 @@ class BinaryCrossEntropy(Op):
 
 def clamped_log(xp, P):
     """ln P, or -100 where it would be smaller: ln 0 would make the loss infinite."""
-    tiny = math.exp(-100)  # in float32 this is 0 up to a denormal, which is what the clamp is for
+    tiny = math.exp(-100)  # almost 0: in float32 the smallest numbers there are
     return xp.where(P > tiny, xp.log(xp.where(P > tiny, P, 1)), xp.where(P == P, -100, P))
 
 
 def binary_cross_entropy(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """Binary cross-entropy on probabilities, the mean over all elements: the form to read.
+    """Binary cross-entropy on probabilities, the mean over all elements: for reading.
 
     For training use ``bce_with_logits_loss``, which loses no digits near 0 and 1. Shapes:
     probabilities and targets alike, both in [0, 1]. Bishop (2006), eq. 4.90.

@@ -129,8 +129,6 @@ class Operators:
     def __imatmul__(self: T, other: Any) -> T:
         return self._change("@=", operator.matmul, other)
 
-    # ------------------------------------------------------------ comparison: no gradients
-
     # ------------------------------------------------------------ comparison: bools, no gradients
 
     def __eq__(self: T, other: Any) -> T:  # type: ignore[override]

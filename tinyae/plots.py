@@ -13,7 +13,7 @@ def new_figure(width, height):
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise missing_library("drawing", "matplotlib", "all") from error
+        raise missing_library("drawing", "matplotlib") from error
     return Figure(figsize=(width, height), dpi=150, layout="constrained")
 
 
@@ -40,24 +40,27 @@ def draw_reconstructions(originals, reconstructions, path, note=""):
     save_figure(figure, path)
 
 
-def draw_loss(history, path, loss_name, baselines=()):
+def draw_loss(history, path, loss_name, baselines=(), title=""):
     """Training and held-out loss by epoch; baselines [(label, value), ...] as dashed lines."""
     figure = new_figure(7, 4.2)
     axis = figure.subplots()
     epochs = [record["epoch"] for record in history.records]
-    for name, label, colour in (("loss", "training", "C0"), ("val_loss", "held out", "C1")):
+    for name, label, colour in (
+        ("loss", "training, mean during the epoch", "C0"),
+        ("val_loss", "held out, after the epoch", "C1"),
+    ):
         if name in history:
             values = history[name]
             marker = "o" if len(values) == 1 else None
-            axis.plot(epochs, values, label=f"{label}: {values[-1]:.4f} at the end", color=colour, marker=marker)
+            axis.plot(epochs, values, label=f"{label}: last {values[-1]:.4f}", color=colour, marker=marker)
     for label, value in baselines:  # named on the line itself, at its right end
         axis.axhline(value, linestyle="--", linewidth=1, color="0.35")
         axis.text(0.99, value, f"{label}: {value:.4f}", transform=axis.get_yaxis_transform(), ha="right", va="bottom")
-    axis.set(xlabel="epoch", ylabel=loss_name, yscale="log")
+    axis.set(title=title, xlabel="epoch", ylabel=loss_name, yscale="log")
     axis.yaxis.set_major_formatter("{x:g}")
     axis.yaxis.set_minor_formatter("{x:g}")
     axis.tick_params(axis="y", which="minor", labelsize=8)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axis.grid(alpha=0.3, which="both")
     axis.legend(loc="upper right", bbox_to_anchor=(0.995, 0.8))
     save_figure(figure, path)

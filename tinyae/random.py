@@ -1,4 +1,4 @@
-"""Chance from a counter: Philox 4x32-10.
+"""Random numbers from a counter: Philox 4x32-10.
 
 An ordinary generator walks: number 1,000 exists only after the 999 before it. A counter-based one
 *computes* number 1,000 from its index, as a hash does. So the same key gives the same weights, the

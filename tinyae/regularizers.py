@@ -33,7 +33,11 @@ class L1(Regularizer):
 
 
 class L2(Regularizer):
-    r""":math:`\lambda \sum w^2`: pulls large weights most. Its gradient is :math:`2 \lambda w`."""
+    r""":math:`\lambda \sum w^2`: pulls large weights most. Its gradient is :math:`2 \lambda w`.
+
+    The ``weight_decay`` of SGD and Momentum is the same pull with another convention: its gradient is
+    :math:`\lambda \theta`, biases included.
+    """
 
     def penalty(self, weight: Tensor) -> Tensor:
         return self.strength * (weight**2).sum()

@@ -14,7 +14,7 @@ import numpy as np
 from . import datasets
 from .backend import get_backend
 from .context import manual_seed
-from .errors import FileWriteError, RangeError, TrainingError
+from .errors import FileWriteError, RangeError, TrainingError, known_name
 from .files import write_whole
 from .interrupt import deferred_interrupt
 from .metrics import mean_baseline, mse, pca_baseline
@@ -98,7 +98,9 @@ def train(name, *, epochs=None, batch_size=None, lr=None, optimizer=None, seed=0
     place = get_backend(backend)
     new_figure(1, 1)  # without Matplotlib, say so before the training and not after it
     (x, _), (x_test, labels) = DATA[recipe.data]()
-    optimizer_name = recipe.optimizer if optimizer is None else optimizer
+    optimizer_name = known_name("optimizer", recipe.optimizer if optimizer is None else optimizer, OPTIMIZERS)
+    if overwrite and out is None:
+        raise RangeError("train: --overwrite needs --out, the folder to overwrite; without it a new folder is made.")
     manual_seed(seed)
     model = recipe.build(x.shape[1:]).to(place)
     lr = recipe.lr.get(optimizer_name) if lr is None else lr
@@ -130,6 +132,7 @@ def train(name, *, epochs=None, batch_size=None, lr=None, optimizer=None, seed=0
         "batch_size": len(x) if batch_size is None else min(batch_size, len(x)),
         "seed": seed,
         "epochs": len(history),
+        "steps": chosen.t,
         "train_loss": history["loss"][-1] if len(history) else None,
         "val_loss": history["val_loss"][-1] if len(history) else None,
         "train_mse": mse(reconstructions["train"], x),
@@ -169,7 +172,8 @@ def train(name, *, epochs=None, batch_size=None, lr=None, optimizer=None, seed=0
         )
         if len(history):
             baselines = [(label, values["val"]) for label, values in result["baselines"].items()]
-            draw_loss(history, folder / "loss.png", "mean squared error, mean over pixels", baselines)
+            title = f"{recipe.name}: the error while learning ({optimizer_name}, learning rate {chosen.lr:g})"
+            draw_loss(history, folder / "loss.png", "mean squared error, mean over pixels", baselines, title)
         else:
             (folder / "loss.png").unlink(missing_ok=True)  # of a run that is overwritten
     result["interrupted"] = result["interrupted"] or interrupt.is_set()
@@ -186,15 +190,15 @@ def report(result):
     width = max(len(row[0]) for row in rows)
     against = result["val_mse"] / next(iter(result["baselines"].values()))["val"]
     lines = [
-        f"{result['recipe']}: {result['epochs']} epochs in {result['seconds']:.1f} s on {result['backend']}, "
-        f"{sizes['train']:,} training images, {sizes['val']:,} held out",
-        f"{result['parameters']:,} parameters; {result['input_size']} pixels become {result['code_size']} numbers: "
-        f"compressed {result['input_size'] / result['code_size']:.3g} times",
+        f"{result['recipe']}: {result['epochs']} epochs ({result['steps']:,} steps of {result['optimizer']}) in "
+        f"{result['seconds']:.1f} s on {result['backend']}; {sizes['train']:,} training images, {sizes['val']:,} held out",
+        f"{result['parameters']:,} parameters; {result['input_size']} pixels become {result['code_size']} numbers, "
+        f"a compression ratio of {result['input_size'] / result['code_size']:.3g}",
         "",
         f"{'mean squared error per pixel':{width}}  training  held out",
         *(f"{label:{width}}  {train:8.4f}  {val:8.4f}  {remark}".rstrip() for label, train, val, remark in rows),
         "",
-        f"On images it never saw, its error is {against:.2f} times that of PCA. (Pixels go from 0 to 1; 0 is perfect.)",
+        f"On images it was not trained on, its error is {against:.2f} times that of PCA. (Pixels go from 0 to 1; 0 is perfect.)",
         f"written to {result['out']}: {', '.join(name for name in FILES if (Path(result['out']) / name).exists())}",
     ]
     if result["stop_reason"]:

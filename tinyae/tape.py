@@ -7,9 +7,17 @@ walks the tape from the loss to the leaves and applies the chain rule once per n
 .. math:: \bar X = \bar Y \, \frac{\partial Y}{\partial X}, \qquad
     \bar X = \sum_{\text{uses of } X} \bar X_{\text{use}}
 
-Here the second line happens, the sum over uses; the first is each operation's own ``backward`` in
-``ops/``. ``apply`` in ``tensor.py`` makes the nodes. "Reverse accumulation": Griewank and Walther,
+Here the second formula happens, the sum over uses; the first is each operation's own ``backward`` in
+``ops/``. ``apply`` in ``apply.py`` makes the nodes. "Reverse accumulation": Griewank and Walther,
 *Evaluating Derivatives* (2008), section 3.2.
+
+An example: x is a leaf, a tensor that asks for gradients and was not computed from another, and
+``loss = (tanh(x) * x).sum()``. Three nodes are born: 1 tanh, which saved its output t; 2 multiply, which
+saved t and x; 3 sum, which saved the shape. ``loss.backward()`` starts with the gradient 1 and goes
+
+* node 3: every element of the product receives 1;
+* node 2: t receives 1 * x, x receives 1 * t: one of its two uses;
+* node 1: x receives (1 - t**2) * (the gradient of t), which is added: :math:`t + x (1 - t^2)`.
 
 First order only: the backward pass computes on arrays, not on tensors, so it leaves no tape of its
 own, and a gradient of a gradient does not exist here.
@@ -62,7 +70,7 @@ class Node:
 
     def watch(self, arrays, inputs, output):
         """Note the versions of the inputs and the output that are themselves among what was saved."""
-        kept = {id(value) for value in self.saved}
+        kept = {id(value) for value in self.saved}  # a number among the inputs is its own "array": nothing to watch
         self.watched = [(x._version, x._version.count) for a, x in zip(arrays, inputs) if id(a) in kept and a is not x]
         if id(output.data) in kept:
             self.watched.append((output._version, output._version.count))
@@ -82,7 +90,7 @@ class Version:
 
     def __init__(self):
         self.count = 0
-        self.taped = 0  # the count after the last change that the tape recorded
+        self.taped = 0  # what count was after the last change that was itself recorded, such as y[0] = x
 
 
 def forget(*values):
@@ -140,8 +148,14 @@ def reachable(root):
 
 def pull_back(node, gradient):
     """One step of the chain rule: the gradients of a node's inputs from that of its output."""
-    gradients = node.op.backward(node.backend.xp, node.saved, gradient)
-    if type(gradients) is not tuple:
+    try:
+        gradients = node.op.backward(node.backend.xp, node.saved, gradient)
+    except Exception as error:
+        raise TapeError(
+            f"backward: the rule of {node!r} failed with {type(error).__name__}: {error}. It was given saved values of "
+            f"{[getattr(value, 'shape', value) for value in node.saved]} and a gradient of shape {gradient.shape}."
+        ) from error
+    if not isinstance(gradients, (tuple, list)):
         gradients = (gradients,)
     if len(gradients) != len(node.inputs):
         raise TapeError(f"backward: {node!r} returned {len(gradients)} gradients for {len(node.inputs)} inputs.")
@@ -181,7 +195,7 @@ def run_backward(root, gradient, keep_tape):
     """
     nodes, leaves = reachable(root)
     total = {root: gradient}  # the sum of the gradients that have reached a node or leaf so far
-    owned = set()  # leaves whose sum is an array of its own
+    owned = set()  # what has a sum that is stored nowhere else, so that a leaf may keep it without a copy
     results = []
     for node in nodes:
         gY = total.pop(node, None)

@@ -26,11 +26,22 @@ from .apply import apply
 from .callbacks import Callback, Progress
 from .context import generator, recording, use
 from .data import as_data, check_values, order_of, take
-from .errors import DtypeError, RangeError, ShapeError, TrainingError, lookup, require_integer, require_list
+from .errors import (
+    DtypeError,
+    RangeError,
+    ShapeError,
+    TrainingError,
+    brief,
+    known_name,
+    lookup,
+    require_integer,
+    require_list,
+)
 from .history import History
 from .interrupt import deferred_interrupt
 from .nn.module import Module
-from .optim import Optimizer, make_optimizer
+from .optim import make_optimizer
+from .optimizer import Optimizer
 from .random import Generator
 from .regularizers import Regularizer
 from .tensor import Tensor
@@ -146,16 +157,17 @@ class Trainer:
         self, model, x, y, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed, regularizers
     ):
         if not isinstance(model, Module):
-            raise DtypeError(f"fit: the model is {model!r}; expected a Module, such as Autoencoder(...).")
+            raise DtypeError(f"fit: the model is {brief(model)}; expected a Module, such as Autoencoder(...).")
         self.model = model
         self.epochs = require_integer("fit", "epochs", epochs, at_least=1)
         self.seed = require_integer("fit", "seed", seed, at_least=0)
         self.shuffle, self.regularizers = shuffle, require_list("fit", "regularizers", regularizers, Regularizer)
-        self.loss_name, self.loss = loss, loss_function(loss)
+        self.loss_name = loss if callable(loss) else known_name("loss", loss, LOSSES)
+        self.loss = loss_function(loss)
         self.x, self.y = self._checked_data("x", x, y)
         self.optimizer = self._checked_optimizer(optimizer, lr)
         self.batch_size = self._checked_batch_size(batch_size)
-        self.batches_per_epoch = -(-len(self.x) // self.batch_size)
+        self.batches_per_epoch = math.ceil(len(self.x) / self.batch_size)
         self.validation = None
         if validation_data is not None:
             is_pair = isinstance(validation_data, (tuple, list)) and len(validation_data) == 2
@@ -173,65 +185,6 @@ class Trainer:
     def stop(self, reason):
         """End the training after this epoch."""
         self.stop_reason = reason
-
-    # ------------------------------------------------------------ checks
-
-    def _checked_data(self, name, x, y):
-        own_target = y is x
-        x = as_data(f"fit: {name}", x)
-        y = x if own_target else as_data(f"fit: target of {name}", y)
-        if len(x) != len(y):
-            raise ShapeError(f"fit: {name} has {len(x)} examples, but {len(y)} targets; expected as many.")
-        bounded = self.loss_name == "bce" or (self.loss_name == "mse" and self.model.ends_in_sigmoid())
-        if self.loss_name == "cross_entropy" and y.dtype.kind not in "iu":
-            raise DtypeError(f"fit: loss 'cross_entropy' needs integer labels, but the targets are {y.dtype}.")
-        check_values(f"fit: {name}", x, unit_interval=bounded and own_target)
-        if not own_target:
-            check_values(f"fit: target of {name}", y, unit_interval=bounded)
-        return x, y
-
-    def _rehearse(self):
-        """Compute the loss of one example of each data set: what cannot work is refused before anything is changed."""
-        data = {"the training data": (self.x, self.y)}
-        if self.validation is not None:
-            data["validation_data"] = self.validation
-        for name, (x, y) in data.items():
-            with self.model.evaluating():
-                batch = self._batch(x, y, np.arange(1))
-                value = self.loss(self.model, *batch)
-                if not isinstance(value, Tensor) or value.size != 1:
-                    raise ShapeError(
-                        f"fit: the loss function returned {value!r}; expected a Tensor with one number, such as a mean."
-                    )
-                if self.loss_name == "cross_entropy":
-                    check_labels(name, y, self.model(batch[0]).shape[1])
-
-    def _checked_optimizer(self, optimizer, lr):
-        parameters = self.model.parameters()
-        if not parameters:
-            raise RangeError(f"fit: {self.model!r} has no parameters to train.")
-        if not isinstance(optimizer, Optimizer):
-            return make_optimizer(optimizer, parameters, lr)
-        if lr is not None:
-            raise RangeError(
-                f"fit: lr={lr} was given beside {optimizer!r}, which has its own; set optimizer.lr instead."
-            )
-        if not any(p is q for p in optimizer.params for q in parameters):
-            raise RangeError(
-                f"fit: {optimizer!r} holds none of the model's parameters. Make it from model.parameters()."
-            )
-        return optimizer
-
-    def _checked_batch_size(self, batch_size):
-        if self.optimizer.full_batch:
-            if batch_size is not None:
-                raise RangeError(
-                    f"fit: batch_size={batch_size} was given, but gradient descent takes the gradient of all {len(self.x)} "
-                    "examples at once. Leave batch_size out, or use optimizer='sgd'."
-                )
-            return len(self.x)
-        size = DEFAULT_BATCH_SIZE if batch_size is None else batch_size
-        return min(require_integer("fit", "batch_size", size, at_least=1), len(self.x))
 
     # ------------------------------------------------------------ the loop
 
@@ -327,6 +280,65 @@ class Trainer:
                 total += self.loss(self.model, *self._batch(x, y, index)).item() * len(index)
         return total / len(x)
 
+    # ------------------------------------------------------------ checks
+
+    def _checked_data(self, name, x, y):
+        own_target = y is x
+        x = as_data(f"fit: {name}", x)
+        y = x if own_target else as_data(f"fit: target of {name}", y)
+        if len(x) != len(y):
+            raise ShapeError(f"fit: {name} has {len(x)} examples, but {len(y)} targets; expected as many.")
+        bounded = self.loss_name == "bce" or (self.loss_name == "mse" and self.model.ends_in_sigmoid())
+        if self.loss_name == "cross_entropy" and y.dtype.kind not in "iu":
+            raise DtypeError(f"fit: loss 'cross_entropy' needs integer labels, but the targets are {y.dtype}.")
+        check_values(f"fit: {name}", x, unit_interval=bounded and own_target)
+        if not own_target:
+            check_values(f"fit: target of {name}", y, unit_interval=bounded)
+        return x, y
+
+    def _rehearse(self):
+        """Compute the loss of one example of each data set: what cannot work is refused before anything is changed."""
+        data = {"the training data": (self.x, self.y)}
+        if self.validation is not None:
+            data["validation_data"] = self.validation
+        for name, (x, y) in data.items():
+            with self.model.evaluating():
+                batch = self._batch(x, y, np.arange(1))
+                value = self.loss(self.model, *batch)
+                if not isinstance(value, Tensor) or value.size != 1:
+                    raise ShapeError(
+                        f"fit: the loss function returned {brief(value)}; expected a Tensor with one number, such as a mean."
+                    )
+                if self.loss_name == "cross_entropy":
+                    check_labels(name, y, self.model(batch[0]).shape[1])
+
+    def _checked_optimizer(self, optimizer, lr):
+        parameters = self.model.parameters()
+        if not parameters:
+            raise RangeError(f"fit: {self.model!r} has no parameters to train.")
+        if not isinstance(optimizer, Optimizer):
+            return make_optimizer(optimizer, parameters, lr)
+        if lr is not None:
+            raise RangeError(
+                f"fit: lr={lr} was given beside {optimizer!r}, which has its own; set optimizer.lr instead."
+            )
+        if not any(p is q for p in optimizer.params for q in parameters):
+            raise RangeError(
+                f"fit: {optimizer!r} holds none of the model's parameters. Make it from model.parameters()."
+            )
+        return optimizer
+
+    def _checked_batch_size(self, batch_size):
+        if self.optimizer.full_batch:
+            if batch_size is not None:
+                raise RangeError(
+                    f"fit: batch_size={batch_size} was given, but gradient descent takes the gradient of all {len(self.x)} "
+                    "examples at once. Leave batch_size out, or use optimizer='sgd'."
+                )
+            return len(self.x)
+        size = DEFAULT_BATCH_SIZE if batch_size is None else batch_size
+        return min(require_integer("fit", "batch_size", size, at_least=1), len(self.x))
+
     # ------------------------------------------------------------ what goes wrong
 
     def _not_finite(self, what, value, batch, last_good):
@@ -363,8 +375,8 @@ class Trainer:
         return (
             f"after epoch {self.epoch} the model predicts the same for every input: over examples its output varies by "
             f"{varies:.2g}, the target by {should:.2g} (variances). It has collapsed to a constant, usually because its "
-            "units are saturated or dead and pass no gradient back. Start anew with init='he', a smaller learning rate, "
-            "or loss='bce' if the model ends in a sigmoid."
+            f"units are saturated or dead and pass no gradient back. Start anew with a learning rate below {self.optimizer.lr:g}; "
+            "if that does not help, with init='he', or with loss='bce' if the model ends in a sigmoid."
         )
 
 
@@ -377,7 +389,7 @@ def check_labels(name, labels, classes):
         )
 
 
-def call_all(callbacks, joint, *arguments):
+def call_all(callbacks, hook, *arguments):
     """Call one method of every callback."""
     for callback in callbacks:
-        getattr(callback, joint)(*arguments)
+        getattr(callback, hook)(*arguments)

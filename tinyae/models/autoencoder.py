@@ -11,10 +11,10 @@ from typing import Any
 
 from ..callbacks import Callback
 from ..data import as_data
-from ..errors import DtypeError
+from ..errors import DtypeError, brief
 from ..history import History
 from ..nn.module import Module, model_input
-from ..optim import Optimizer
+from ..optimizer import Optimizer
 from ..regularizers import Regularizer
 from ..tensor import Tensor
 from ..training import fit
@@ -34,7 +34,9 @@ class Autoencoder(Module):
     def __init__(self, encoder: Module, decoder: Module) -> None:
         for name, part in (("encoder", encoder), ("decoder", decoder)):
             if not isinstance(part, Module):
-                raise DtypeError(f"Autoencoder: the {name} is {part!r}, a {type(part).__name__}; expected a Module.")
+                raise DtypeError(
+                    f"Autoencoder: the {name} is {brief(part)}, a {type(part).__name__}; expected a Module."
+                )
         self.encoder, self.decoder = encoder, decoder
 
     def forward(self, x: Any) -> Tensor:
@@ -83,6 +85,10 @@ class Autoencoder(Module):
         progress: bool = True,
     ) -> History:
         """Train to reconstruct x (N, ...). Arguments, result and errors as in ``tinyae.fit``, the target being x."""
+        if hasattr(epochs, "shape"):
+            raise DtypeError(
+                "Autoencoder.fit takes no targets: it learns to reconstruct x. For others: tinyae.fit(model, x, y, epochs)."
+            )
         return fit(
             self,
             x,

@@ -5,16 +5,22 @@ For a weight with I inputs and O outputs per unit (``fan_in``, ``fan_out``):
 =================  =============================================  ================================
 name               distribution                                   source
 =================  =============================================  ================================
-``he``             uniform on :math:`\pm\sqrt{6 / I}`             He et al. (2015), eq. 10
-``he_normal``      normal with variance :math:`2 / I`             He et al. (2015), eq. 10
-``glorot``         uniform on :math:`\pm\sqrt{6 / (I + O)}`       Glorot and Bengio (2010), eq. 16
-``glorot_normal``  normal with variance :math:`2 / (I + O)`       Glorot and Bengio (2010), eq. 12
+``he``             uniform on :math:`\pm\sqrt{6 / I}`             He et al. [1], eq. 10
+``he_normal``      normal with variance :math:`2 / I`             He et al. [1], eq. 10
+``glorot``         uniform on :math:`\pm\sqrt{6 / (I + O)}`       Glorot and Bengio [2], eq. 16
+``glorot_normal``  normal with variance :math:`2 / (I + O)`       Glorot and Bengio [2], eq. 12
 ``pytorch``        uniform on :math:`\pm 1/\sqrt{I}`, biases too  PyTorch's default for ``Linear``
 ``zeros``          0: every unit then learns the same             to see why chance is needed
 =================  =============================================  ================================
 
 A uniform distribution on :math:`\pm a` has variance :math:`a^2 / 3`, so ``he`` and ``he_normal``
 have the same variance, and so have the two Glorot rules. Biases start at 0, but for ``pytorch``.
+
+``he`` keeps the size of signals through relu layers and is the default. For tanh and sigmoid layers
+``glorot`` is the derived choice; with few layers either trains.
+
+[1] He, Zhang, Ren and Sun, "Delving deep into rectifiers" (2015).
+[2] Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010).
 """
 
 import math

@@ -10,10 +10,10 @@ from typing import Any
 from .. import functional as F
 from ..backend import FLOATS
 from ..context import current_generator
-from ..errors import DtypeError, ShapeError, require_integer, require_number
+from ..errors import DtypeError, ShapeError, brief, known_name, require_integer, require_number
 from ..operands import as_ints
 from ..tensor import Tensor
-from .init import initial_bias, initial_weight
+from .init import INITIALISERS, initial_bias, initial_weight
 from .module import Module
 
 
@@ -38,10 +38,10 @@ class Dense(Module):
     ) -> None:
         self.in_features = require_integer("Dense", "in_features", in_features, at_least=1)
         self.out_features = require_integer("Dense", "out_features", out_features, at_least=1)
-        self.activation, self.init = activation, init
-        F.activation(activation)  # an unknown name is refused here, not in the first forward pass
-        self.weight = Tensor(initial_weight(init, (in_features, out_features), in_features, out_features), True)
-        self.bias = Tensor(initial_bias(init, (out_features,), in_features), True) if bias else None
+        self.activation = None if activation is None else known_name("activation", activation, F.ACTIVATIONS)
+        self.init = known_name("initialiser", init, INITIALISERS)
+        self.weight = Tensor(initial_weight(self.init, (in_features, out_features), in_features, out_features), True)
+        self.bias = Tensor(initial_bias(self.init, (out_features,), in_features), True) if bias else None
 
     def forward(self, x: Any) -> Tensor:
         return F.activation(self.activation)(self._affine(x))
@@ -51,7 +51,9 @@ class Dense(Module):
             cure = (
                 "Put a Flatten() before it."
                 if math.prod(x.shape[1:]) == self.in_features and x.ndim > 2
-                else ("Give it data of that width, or build it with another in_features.")
+                else (
+                    "Give it data of that width (a single example too needs its batch axis: x[:1]), or build it with another in_features."
+                )
             )
             raise ShapeError(f"Dense: the input has shape {x.shape}; expected (N, {self.in_features}). {cure}")
         return F.matmul(x, self.weight) if self.bias is None else F.affine(x, self.weight, self.bias)
@@ -71,8 +73,7 @@ class Activation(Module):
     """An activation as a layer of its own. Shapes: any, kept."""
 
     def __init__(self, name: str) -> None:
-        F.activation(name)
-        self.name = name
+        self.name = known_name("activation", name, F.ACTIVATIONS)
 
     def forward(self, x: Any) -> Tensor:
         return F.activation(self.name)(x)
@@ -123,7 +124,8 @@ class Dropout(Module):
     """In training, set a share ``rate`` of the elements to 0 and scale the rest by 1 / (1 - rate).
 
     The scaling keeps the expected value, so in evaluation the layer does nothing. Shapes: any.
-    Srivastava et al. (2014), section 10, in the "inverted" form.
+    Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014),
+    section 10, in the "inverted" form.
     """
 
     def __init__(self, rate: float) -> None:
@@ -167,7 +169,7 @@ class Sequential(Module):
         for i, layer in enumerate(layers):
             if not isinstance(layer, Module):
                 raise DtypeError(
-                    f"Sequential: argument {i} is {layer!r}, a {type(layer).__name__}; expected layers (Modules)."
+                    f"Sequential: argument {i} is {brief(layer)}, a {type(layer).__name__}; expected layers (Modules)."
                 )
         self.layers = list(layers)
 

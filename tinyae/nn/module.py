@@ -246,15 +246,22 @@ class Module:
         rows = [("layer", "output shape", "parameters")]
         for module, _, shape in calls:
             if not module.parts():
-                rows.append(
-                    (f"{names.get(id(module), '')} {module!r}".strip(), str(shape[1:]), f"{module.parameter_count():,}")
-                )
+                name = f"{names.get(id(module), '')} {module.label()}".strip()
+                rows.append((name, str(shape[1:]), f"{module.parameter_count():,}"))
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
         lines = ["  ".join((row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2].rjust(widths[2]))) for row in rows]
         lines.insert(1, "-" * len(lines[0]))
         frozen = sum(tensor.size for _, tensor in self.named_tensors()) - self.parameter_count()
         total = f"{self.parameter_count():,} parameters" + (f", {frozen:,} numbers not trained" if frozen else "")
         return Table("\n".join([*lines, lines[1], total]))
+
+    def label(self) -> str:
+        """The module in few characters: its class and its arguments without their names."""
+        try:
+            arguments = list(self.config().values())
+        except StateError:
+            arguments = []
+        return f"{type(self).__name__}({', '.join(map(repr, arguments))})"
 
     def _named_parts(self, prefix=""):
         found = []

@@ -1,11 +1,12 @@
-r"""Activations: the bends that make a network more than one matrix.
+r"""Activations: the nonlinearities that make a network more than one matrix.
 
 All act element by element and keep the shape, but for softmax and log-softmax, which act along one
 axis. NaN passes through each of them, so that a broken run is seen and not hidden.
 
 Source of the forms and their derivatives: Goodfellow, Bengio and Courville, *Deep Learning* (2016),
-sections 6.2.2 and 6.3; ELU: Clevert, Unterthiner and Hochreiter (2015), eq. 15; GELU: Hendrycks and
-Gimpel (2016), section 2.
+sections 6.2.2 and 6.3; ELU: Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network
+learning by exponential linear units" (2015), eq. 15; GELU: Hendrycks and Gimpel, "Gaussian error linear
+units" (2016), section 2.
 """
 
 import math

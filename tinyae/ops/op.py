@@ -4,19 +4,25 @@ How to read one::
 
     @op("affine", formula=r"Y = X W + b", vjp={"X": r"\bar Y W^\top", ...})
     class Affine(Op):
+        @staticmethod
         def forward(xp, save, X, W, b):     # arrays in, array out
             save(X, W)                      # what the backward pass will need
             return X @ W + b
+
+        @staticmethod
         def backward(xp, saved, gY):        # gY is dL/dY, the gradient that reaches Y
             X, W = saved
             return gY @ W.T, X.T @ gY, gY.sum(axis=0)
 
-Y is whatever the operation returns; gX is always dL/dX. The backward pass never forms the Jacobian
-dY/dX: it multiplies by it from the left, which is why each rule is called a vector-Jacobian
-product (vjp). ``\bar Y`` in a formula is gY in the code.
+``xp`` is the array library, NumPy or CuPy; both have the same functions. Y is whatever the operation
+returns; gX is always dL/dX, written :math:`\bar X` in a formula. The rule under ``vjp`` computes
+:math:`\bar X = \bar Y \, \partial Y / \partial X` without ever forming the matrix
+:math:`\partial Y / \partial X`: a vector-Jacobian product.
 
-An operation knows only arrays. Recording, broadcasting, accumulating and checking happen once, for
-all operations, in ``tensor.py``.
+An operation knows only arrays. It is run and recorded by ``apply.py``; its gradients are checked,
+summed over broadcast axes and accumulated by ``tape.py``, once for all operations.
+
+Your own operation is a subclass of Op, run by ``ta.apply(MyOp, x)``.
 """
 
 
