@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinyae.context import generator
+
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
@@ -13,6 +15,7 @@ def test_the_python_in_the_readme_runs_and_says_what_it_claims(capsys, tmp_path,
     pytest.importorskip("sklearn", reason="the bundled digits need scikit-learn")
     monkeypatch.chdir(tmp_path)
     names = {}
+    generator.set(None)  # as in a new program
     for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         exec(compile(block, "README.md", "exec"), names)
     out = capsys.readouterr().out

@@ -1,6 +1,8 @@
 """fit: the same numbers as a loop by hand, and everything that can go wrong on the way."""
 
+import io
 import signal
+import sys
 import threading
 import time
 import tracemalloc
@@ -457,3 +459,22 @@ def test_names_in_any_case_and_helpful_refusals(images):
         quick(made(), images, 1, optimizer=ta.Adam)
     with pytest.raises(DtypeError, match="takes no targets"):
         made().fit(images, images, 3)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_gets_a_bar_with_the_loss_and_a_log_file_at_most_ten_lines(images, monkeypatch):
+    monkeypatch.setattr("sys.stderr", Terminal())
+    history = made().fit(images, 30, validation_data=images)
+    drawn = sys.stderr.getvalue()
+    assert "epoch 30/30" in drawn and "60/60" in drawn and "val_loss=" in drawn and "loss=" in drawn
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    made().fit(images, 30, validation_data=images)
+    lines = sys.stderr.getvalue().splitlines()
+    assert len(lines) == 10
+    assert lines[-1] == f"epoch 30/30  loss {history['loss'][-1]:.5f}  val_loss {history['val_loss'][-1]:.5f}"
+    monkeypatch.setattr("sys.stderr", None)
+    assert len(made().fit(images, 2)) == 2

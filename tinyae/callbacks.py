@@ -4,6 +4,8 @@ Write your own as a subclass of Callback. It can read ``self.trainer`` (``model`
 ``history``, ``epoch``) and end the training with ``self.trainer.stop("reason")``.
 """
 
+import math
+import shutil
 import sys
 from typing import Any
 
@@ -103,35 +105,34 @@ class Progress(Callback):
     """A bar with the loss on a terminal or in a notebook; at most ten lines in a pipe or a log file."""
 
     def on_train_begin(self) -> None:
-        self.bar = None
+        self.bar, self.every = None, math.ceil(self.trainer.epochs / 10)
         if sys.stderr is None:  # a program without a console
             return
-        if sys.stderr.isatty() or "ipykernel" in sys.modules:
+        notebook = "ipykernel" in sys.modules
+        if sys.stderr.isatty() or notebook:
             from tqdm.auto import tqdm
 
-            self.bar = tqdm(total=self.trainer.epochs * self.trainer.batches_per_epoch, unit="batch", mininterval=0.1)
+            # a terminal that reports its size as 0 x 0, as some containers do, would show nothing
+            columns, lines = (None, None) if notebook else shutil.get_terminal_size()
+            batches = self.trainer.epochs * self.trainer.batches_per_epoch
+            self.bar = tqdm(total=batches, unit="batch", mininterval=0.1, ncols=columns, nrows=lines)
 
     def on_epoch_begin(self, epoch: int) -> None:
         if self.bar is not None:
             self.bar.set_description(f"epoch {epoch}/{self.trainer.epochs}", refresh=False)
 
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        if self.bar is not None:
-            self.bar.update()
+        # update() says whether it drew; the next drawing shows this loss, until the first epoch has one of its own
+        if self.bar is not None and self.bar.update() and not self.trainer.history.records:
+            self.bar.set_postfix({"batch loss": f"{logs['loss']:.5f}"}, refresh=False)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         shown = {name: f"{logs[name]:.5f}" for name in ("loss", "val_loss") if name in logs}
         if self.bar is not None:
             self.bar.set_postfix(shown, refresh=False)
-        elif sys.stderr is not None and (
-            epoch % max(1, -(-self.trainer.epochs // 10)) == 0 or epoch == self.trainer.epochs
-        ):
-            print(
-                f"epoch {epoch}/{self.trainer.epochs}",
-                *(f"{k} {v}" for k, v in shown.items()),
-                sep="  ",
-                file=sys.stderr,
-            )
+        elif sys.stderr is not None and (epoch % self.every == 0 or epoch == self.trainer.epochs):
+            numbers = "  ".join(f"{name} {value}" for name, value in shown.items())
+            print(f"epoch {epoch}/{self.trainer.epochs}  {numbers}", file=sys.stderr)
 
     def close(self):
         """Leave the bar as it is; called however training ends."""
