@@ -1,10 +1,6 @@
 """fit: the same numbers as a loop by hand, and everything that can go wrong on the way."""
 
-import io
-import signal
-import sys
 import threading
-import time
 import tracemalloc
 import warnings
 
@@ -15,22 +11,7 @@ import tinyae as ta
 from tinyae.data import check_values
 from tinyae.errors import DtypeError, RangeError, ShapeError, TrainingError
 
-
-def weights(model):
-    return b"".join(value.tobytes() for value in model.state_dict().values())
-
-
-def quick(model, x, epochs=2, **options):
-    return model.fit(x, epochs, progress=False, **options)
-
-
-def made(seed=0):
-    ta.manual_seed(seed)
-    return ta.Autoencoder(
-        ta.Sequential(ta.Flatten(), ta.Dense(64, 16, "relu"), ta.Dropout(0.2), ta.Dense(16, 4)),
-        ta.Sequential(ta.GaussianNoise(0.1), ta.Dense(4, 64, "sigmoid"), ta.Reshape(8, 8, 1)),
-    )
-
+from .conftest import made, quick, weights
 
 # ---------------------------------------------------------------- the numbers
 
@@ -146,83 +127,6 @@ def test_modes_are_put_back(images):
     assert not any(module.training for module in model.modules())
 
 
-# ---------------------------------------------------------------- callbacks and regularizers
-
-
-def test_callbacks_are_called_at_every_joint(images):
-    class Note(ta.Callback):
-        calls = []
-
-        def on_train_begin(self):
-            self.calls.append("begin")
-
-        def on_epoch_begin(self, epoch):
-            self.calls.append(f"epoch {epoch}")
-
-        def on_batch_end(self, batch, logs):
-            self.calls.append(f"batch {batch}")
-            assert logs["loss"] > 0
-
-        def on_epoch_end(self, epoch, logs):
-            self.calls.append(f"end {epoch}")
-            assert set(logs) == {"epoch", "loss", "val_loss", "lr", "seconds"}
-            if epoch == 2:
-                self.trainer.stop("enough")
-
-        def on_train_end(self):
-            self.calls.append("done")
-
-    history = quick(made(), images, 5, batch_size=25, callbacks=[Note()], validation_data=images)
-    one = ["batch 1", "batch 2"]
-    assert Note.calls == ["begin", "epoch 1", *one, "end 1", "epoch 2", *one, "end 2", "done"]
-    assert history.stop_reason == "enough" and len(history) == 2
-
-
-def test_early_stopping_waits_its_patience_and_restores_the_best(images):
-    class Scripted(ta.Callback):
-        """Stands before EarlyStopping and gives it a loss to see."""
-
-        values = [5, 3, 4, 3.5, 2.95, 3, 3]
-
-        def on_epoch_end(self, epoch, logs):
-            logs["val_loss"] = self.values[epoch - 1]
-            snapshots.append(weights(self.trainer.model))
-
-    snapshots, model = [], made()
-    history = quick(model, images, 7, callbacks=[Scripted(), ta.EarlyStopping(2)], validation_data=images)
-    assert len(history) == 4 and "val_loss has not fallen for 2 epochs" in history.stop_reason
-    assert weights(model) == snapshots[1] != snapshots[3]
-
-    snapshots, model = [], made()
-    history = quick(
-        model,
-        images,
-        7,
-        callbacks=[Scripted(), ta.EarlyStopping(3, min_delta=0.1, restore_best=False)],
-        validation_data=images,
-    )
-    assert len(history) == 5 and weights(model) == snapshots[4]
-
-
-def test_stop_at_loss(images):
-    history = quick(made(), images, 200, lr=1e-2, callbacks=[ta.StopAtLoss(0.09)])
-    assert history["loss"][-1] <= 0.09 < history["loss"][-2] and "reached" in history.stop_reason
-
-
-def test_regularizers_add_their_penalty(images):
-    model = made()
-    with ta.no_grad():
-        matrices = [p.numpy() for p in model.parameters() if p.ndim == 2]
-        assert np.isclose(ta.L1(0.1)(model).item(), 0.1 * sum(np.abs(m).sum() for m in matrices), rtol=1e-5)
-        assert np.isclose(ta.L2(0.1)(model).item(), 0.1 * sum((m**2).sum() for m in matrices), rtol=1e-5)
-    plain, penalised = made(), made()
-    quick(plain, images, 20)
-    history = quick(penalised, images, 20, regularizers=[ta.L2(1e-2), ta.L1(1e-4)])
-    assert history["penalty"][-1] < history["penalty"][0]
-    size = [sum((p.numpy() ** 2).sum() for p in m.parameters() if p.ndim == 2) for m in (plain, penalised)]
-    assert size[1] < size[0]
-
-
 # ---------------------------------------------------------------- what goes wrong
 
 
@@ -262,44 +166,6 @@ def test_a_collapsed_model_is_noticed(images):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         quick(made(), images, 3)
-
-
-def interrupt_at(at_epoch, at_batch):
-    class Interrupt(ta.Callback):
-        batches = 0
-
-        def on_batch_end(self, batch, logs):
-            self.batches += 1
-            if self.trainer.epoch + 1 == at_epoch and batch == at_batch:
-                signal.raise_signal(signal.SIGINT)
-
-    return Interrupt()
-
-
-def test_ctrl_c_ends_the_batch_in_hand_and_keeps_the_model(images):
-    callback, model, before = interrupt_at(2, 1), made(), signal.getsignal(signal.SIGINT)
-    history = quick(model, images, 5, batch_size=10, callbacks=[callback])
-    assert history.interrupted and len(history) == 1 and callback.batches == 6
-    assert history.stop_reason == "interrupted by Ctrl-C after 1 whole epochs"
-    assert signal.getsignal(signal.SIGINT) is before
-    callback = interrupt_at(2, 5)  # in the last batch: the epoch is whole
-    assert len(quick(made(), images, 5, batch_size=10, callbacks=[callback])) == 2
-
-
-def test_a_second_ctrl_c_acts_at_once_but_a_double_press_does_not(images):
-    class Twice(ta.Callback):
-        def on_batch_end(self, batch, logs):
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)  # a double press counts once
-            if patient:
-                time.sleep(1.1)
-                signal.raise_signal(signal.SIGINT)
-
-    patient = False
-    assert quick(made(), images, callbacks=[Twice()]).interrupted
-    patient = True
-    with pytest.raises(KeyboardInterrupt):
-        quick(made(), images, callbacks=[Twice()])
 
 
 def test_training_in_two_threads_gives_each_its_own_numbers(images):
@@ -459,22 +325,3 @@ def test_names_in_any_case_and_helpful_refusals(images):
         quick(made(), images, 1, optimizer=ta.Adam)
     with pytest.raises(DtypeError, match="takes no targets"):
         made().fit(images, images, 3)
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_a_terminal_gets_a_bar_with_the_loss_and_a_log_file_at_most_ten_lines(images, monkeypatch):
-    monkeypatch.setattr("sys.stderr", Terminal())
-    history = made().fit(images, 30, validation_data=images)
-    drawn = sys.stderr.getvalue()
-    assert "epoch 30/30" in drawn and "60/60" in drawn and "val_loss=" in drawn and "loss=" in drawn
-    monkeypatch.setattr("sys.stderr", io.StringIO())
-    made().fit(images, 30, validation_data=images)
-    lines = sys.stderr.getvalue().splitlines()
-    assert len(lines) == 10
-    assert lines[-1] == f"epoch 30/30  loss {history['loss'][-1]:.5f}  val_loss {history['val_loss'][-1]:.5f}"
-    monkeypatch.setattr("sys.stderr", None)
-    assert len(made().fit(images, 2)) == 2
