@@ -129,5 +129,8 @@ class StrictBackend(Backend):
     def to_host(self, array):
         return array._array.copy()
 
+    def address(self, array):
+        return super().address(array._array)
+
     def erf(self, array):
         return wrapped(super().erf(array._array))

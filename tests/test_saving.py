@@ -117,7 +117,7 @@ def test_an_architecture_that_does_not_fit_its_numbers(digits_model, tmp_path):
         "format": FORMAT,
         "version": VERSION,
         "architecture": architecture,
-        "sha256": checksum(architecture, state),
+        "sha256": checksum(architecture, [], state),
     }
     (tmp_path / "m").write_bytes(to_bytes(state, {"tinyae": json.dumps(metadata)}))
     with pytest.raises(ModelFileError, match="do not fit together"):
@@ -181,7 +181,7 @@ def test_forged_architectures_are_refused(architecture, tmp_path):
         "format": FORMAT,
         "version": VERSION,
         "architecture": architecture,
-        "sha256": checksum(architecture, {}),
+        "sha256": checksum(architecture, [], {}),
     }
     (tmp_path / "m").write_bytes(to_bytes({}, {"tinyae": json.dumps(metadata)}))
     with pytest.raises(ModelFileError):

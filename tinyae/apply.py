@@ -41,7 +41,7 @@ def apply(op, *inputs, **attributes):
     try:
         data = op.forward(backend.xp, forget if node is None else node.save, *arrays, **attributes)
     except (ValueError, TypeError, OverflowError) as error:
-        if isinstance(error, TinyaeError):
+        if isinstance(error, TinyaeError) or error.__traceback__.tb_next is None:  # ours, or not out of forward
             raise
         if isinstance(error, ValueError) and op.broadcasts:
             raise broadcast_error(op.name, arrays) from error

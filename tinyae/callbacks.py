@@ -36,6 +36,9 @@ class Callback:
     def on_train_end(self) -> None:
         """Also called after Ctrl-C, but not after an error."""
 
+    def close(self) -> None:
+        """Called last, however training ended: give back what was opened."""
+
 
 def monitored(owner, monitor, names):
     """The name of what to watch: the one given, or for None val_loss if there is one, else loss."""
@@ -54,7 +57,7 @@ class EarlyStopping(Callback):
     patience : int
         Epochs without an improvement by more than ``min_delta`` that are endured.
     restore_best : bool
-        End, however training ends, with the weights of the best epoch.
+        End with the weights of the best epoch, also after Ctrl-C (but not after an error).
     monitor : str, optional
         What to watch; by default ``val_loss`` if there are validation data, else ``loss``.
 
@@ -102,14 +105,17 @@ class StopAtLoss(Callback):
 
 
 class Progress(Callback):
-    """A bar with the loss on a terminal or in a notebook; at most ten lines in a pipe or a log file."""
+    """A bar with the loss on a terminal or in a notebook; at most ten lines in a pipe or a log file.
+
+    Where nothing can be written (no console, a closed pipe, a full disk) it falls silent.
+    """
 
     def on_train_begin(self) -> None:
-        self.bar, self.every = None, math.ceil(self.trainer.epochs / 10)
-        if sys.stderr is None:  # a program without a console
-            return
+        self.bar: Any = None
+        self.silent = sys.stderr is None
+        self.every = math.ceil(self.trainer.epochs / 10)
         notebook = "ipykernel" in sys.modules
-        if sys.stderr.isatty() or notebook:
+        if not self.silent and (sys.stderr.isatty() or notebook):
             from tqdm.auto import tqdm
 
             # a terminal that reports its size as 0 x 0, as some containers do, would show nothing
@@ -130,11 +136,13 @@ class Progress(Callback):
         shown = {name: f"{logs[name]:.5f}" for name in ("loss", "val_loss") if name in logs}
         if self.bar is not None:
             self.bar.set_postfix(shown, refresh=False)
-        elif sys.stderr is not None and (epoch % self.every == 0 or epoch == self.trainer.epochs):
+        elif not self.silent and (epoch % self.every == 0 or epoch == self.trainer.epochs):
             numbers = "  ".join(f"{name} {value}" for name, value in shown.items())
-            print(f"epoch {epoch}/{self.trainer.epochs}  {numbers}", file=sys.stderr)
+            try:
+                print(f"epoch {epoch}/{self.trainer.epochs}  {numbers}", file=sys.stderr, flush=True)
+            except (OSError, ValueError):
+                self.silent = True
 
-    def close(self):
-        """Leave the bar as it is; called however training ends."""
+    def close(self) -> None:
         if getattr(self, "bar", None) is not None:
             self.bar.close()

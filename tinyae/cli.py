@@ -4,6 +4,7 @@ Exit codes: 0 done; 2 something given was wrong; 130 ended by Ctrl-C, with the m
 """
 
 import json
+import os
 import sys
 import warnings
 
@@ -27,6 +28,9 @@ def main():
     except click.exceptions.ClickException as error:
         error.show()
         return error.exit_code
+    except BrokenPipeError:  # whoever read the output has gone; what was trained is written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (TinyaeError, OSError) as error:
         print(f"tinyae: {error}", file=sys.stderr)
         return 2
@@ -63,7 +67,7 @@ if click is not None:
         from .runs import report, train
 
         result = train(recipe, **options)
-        print(report(result))
+        print(report(result), flush=True)
         if as_json:
             print(json.dumps(result))
         return 130 if result["interrupted"] else 0

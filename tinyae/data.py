@@ -9,7 +9,7 @@ from .backend import NUMPY, Backend, backend_of, get_backend
 from .errors import RangeError, ShapeError, require_integer
 from .operands import checked_array, float_type
 from .random import Generator
-from .tensor import Tensor
+from .tensor import Tensor, wrap
 
 CHUNK = 1 << 24  # elements looked at together when a data set is checked
 
@@ -70,7 +70,7 @@ def take(array, index, backend, dtype):
     piece = array[index]
     if backend_of(array) is not backend:
         piece = backend.asarray(backend_of(array).to_host(piece))
-    return Tensor(piece if dtype is None or piece.dtype == dtype else piece.astype(dtype))
+    return wrap(piece if dtype is None or piece.dtype == dtype else piece.astype(dtype), backend)
 
 
 def batches(

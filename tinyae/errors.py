@@ -4,6 +4,8 @@ Each message names the operation, what was given, what was expected, and the cur
 also the built-in exception a Python programmer would expect, so ``except ValueError`` works.
 """
 
+import typing
+
 
 class TinyaeError(Exception):
     """The parent of every error that tinyae raises on purpose."""
@@ -42,7 +44,9 @@ class ModelFileError(TinyaeError, ValueError):
 
 
 class TrainingError(TinyaeError, RuntimeError):
-    """A training run that cannot go on, such as one whose loss became NaN."""
+    """A training run that cannot go on, such as one whose loss became NaN; ``history`` has its whole epochs."""
+
+    history: typing.Any = None
 
 
 class MissingLibraryError(TinyaeError, ImportError):

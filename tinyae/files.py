@@ -16,7 +16,7 @@ def write_whole(path, content):
     FileWriteError
         The folder is missing, is not to be written to, or the disk is full.
     """
-    import tempfile  # here, not above: `import tinyae` stays fast
+    import threading  # here, not above: `import tinyae` stays fast
     from pathlib import Path
 
     path = Path(path)
@@ -25,15 +25,15 @@ def write_whole(path, content):
     if not path.parent.is_dir():
         raise FileWriteError(f"cannot write {path}: there is no folder {path.parent}. Make it first.")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
+        file = open(temporary, "xb")  # noqa: SIM115 (closed below, and removed if anything fails)
     except OSError as error:
         raise FileWriteError(f"cannot write {path}: {error.strerror} (in the folder {path.parent}).") from error
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException as error:
         os.unlink(temporary)
@@ -42,9 +42,3 @@ def write_whole(path, content):
                 f"cannot write {path}: {error.strerror or error}. What was there is unchanged."
             ) from error
         raise
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -4,12 +4,12 @@ Each is one line: the operation of that name, applied. Formulas, derivatives and
 in ``ops/``. Inputs may be tensors, arrays, lists or numbers; the result is a tensor.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from . import ops
 from .apply import apply
-from .errors import DtypeError, ShapeError, lookup, require_number
+from .errors import DtypeError, ShapeError, require_number
 from .tensor import Tensor, as_tensor
 
 TensorLike = Any  # a Tensor, an array, a list or a number
@@ -111,16 +111,6 @@ ACTIVATIONS = {
     "softmax": softmax,
     "log_softmax": log_softmax,
 }
-
-
-def activation(name: str | None) -> Callable[[Any], Tensor]:
-    """The activation of that name; None is the identity."""
-    return as_it_is if name is None else lookup("activation", name, ACTIVATIONS)
-
-
-def as_it_is(x: Any) -> Tensor:
-    """The activation called None."""
-    return x
 
 
 def _several(name, tensors):

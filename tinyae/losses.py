@@ -140,8 +140,7 @@ class BinaryCrossEntropy(Op):
 
 def clamped_log(xp, P):
     """ln P, or -100 where it would be smaller: ln 0 would make the loss infinite."""
-    tiny = math.exp(-100)  # almost 0: in float32 the smallest numbers there are
-    return xp.where(P > tiny, xp.log(xp.where(P > tiny, P, 1)), xp.where(P == P, -100, P))
+    return xp.where(P == 0, -100, xp.maximum(xp.log(xp.where(P == 0, 1, P)), -100))
 
 
 def binary_cross_entropy(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -187,7 +186,8 @@ class CrossEntropy(Op):
 def cross_entropy(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
     """Cross-entropy of logits with integer labels, the mean over rows.
 
-    Shapes: logits (N, K), labels (N,) integers from 0 to K - 1. Bishop (2006), eq. 4.108.
+    Shapes: logits (N, K), labels (N,) integers from 0 to K - 1; on a GPU the range is not checked here
+    (it would have to be waited for), but by ``fit``. Bishop (2006), eq. 4.108.
     """
     logits = as_tensor(prediction, "cross_entropy")
     labels = as_tensor(checked_array(target, "cross_entropy") if isinstance(target, list) else target, "cross_entropy")

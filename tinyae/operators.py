@@ -1,6 +1,6 @@
 """Python's operators and the usual methods, as operations: ``x + y`` is ``apply(ops.Add, x, y)``.
 
-Nothing is computed here. Each line only names the operation; formulas are in ``ops/``.
+Each line names the operation, or two; formulas are in ``ops/``.
 """
 
 import operator
@@ -11,7 +11,7 @@ import numpy as np
 
 from . import ops
 from .errors import DtypeError, RangeError
-from .operands import as_ints, checked_array
+from .operands import as_ints
 
 T = TypeVar("T", bound="Operators")
 Axis = int | tuple[int, ...] | None
@@ -27,6 +27,7 @@ class Operators:
     _change: Callable[..., Any]
     _compare: Callable[..., Any]
     _plain_index: Callable[..., Any]
+    _accept_own_part: Callable[..., Any]
 
     # ------------------------------------------------------------ arithmetic
 
@@ -69,7 +70,12 @@ class Operators:
 
     def __rpow__(self: T, base: Any) -> T:
         """b**x as e^(x ln b), which needs b > 0."""
-        return self._apply(ops.Exp, self._apply(ops.Multiply, self, np.log(checked_array(base, "power"))))
+        if isinstance(base, (int, float, np.generic)):
+            with np.errstate(all="ignore"):  # NaN for b < 0, as NumPy has it
+                log_base = float(np.log(base))
+        else:
+            log_base = self._apply(ops.Log, base).data
+        return self._apply(ops.Exp, self._apply(ops.Multiply, self, log_base))
 
     def __matmul__(self: T, other: Any) -> T:
         return self._apply(ops.MatMul, self, other)
@@ -109,6 +115,7 @@ class Operators:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         index = self._plain_index(index)
+        self._accept_own_part(index, value)
         self._change("setitem", lambda x, v: self._apply(ops.SetItem, x, v, index=index), value)
 
     def __iadd__(self: T, other: Any) -> T:

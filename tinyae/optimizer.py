@@ -77,13 +77,28 @@ class Optimizer:
                     f"{tensor.dtype} {tensor.shape}; they must be alike. Compute it with backward()."
                 )
         self.t += 1
-        for tensor, state in zip(self.params, self.state):
-            if tensor.grad is not None:
-                for name, array in state.items():
-                    if array.dtype != tensor.dtype or backend_of(array) is not tensor.backend:  # the model was moved
-                        state[name] = tensor.backend.asarray(backend_of(array).to_host(array).astype(tensor.dtype))
-                self.update(tensor.backend.xp, tensor.data, tensor.grad, **state)
-                tensor.mark_changed()
+        pairs = [(tensor, state) for tensor, state in zip(self.params, self.state) if tensor.grad is not None]
+        for tensor, state in pairs:
+            for name, array in state.items():
+                if array.dtype != tensor.dtype or backend_of(array) is not tensor.backend:  # the model was moved
+                    state[name] = tensor.backend.asarray(backend_of(array).to_host(array).astype(tensor.dtype))
+        self.update_all(pairs)
+        for tensor, _ in pairs:
+            tensor.mark_changed()
+
+    def update_all(self, pairs):
+        """One step of every (parameter, state), in place."""
+        for tensor, state in pairs:
+            self.update(tensor.backend.xp, tensor.data, tensor.grad, **state)
+
+    def snapshot(self):
+        """The step count and copies of the state, where they are, for ``restore``."""
+        return self.t, [{name: array.copy() for name, array in state.items()} for state in self.state]
+
+    def restore(self, snapshot):
+        """Go back to a ``snapshot()``."""
+        self.t = snapshot[0]
+        self.state = [{name: array.copy() for name, array in state.items()} for state in snapshot[1]]
 
     def zero_grad(self) -> None:
         """Set every ``.grad`` to None."""

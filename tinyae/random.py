@@ -4,7 +4,7 @@ An ordinary generator walks: number 1,000 exists only after the 999 before it. A
 *computes* number 1,000 from its index, as a hash does. So the same key gives the same weights, the
 same batches and the same dropout masks on every backend, in any order, on any number of threads.
 
-Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011), section 3.3.
+Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
 """
 
 import math

@@ -33,12 +33,15 @@ class Recipe:
 
     def build(self, example_shape):
         """The untrained model for examples of that shape, its weights from the current seed."""
-        widths = [prod(example_shape), *self.hidden]
-        encoder = [Dense(m, n, self.activation, self.init) for m, n in zip(widths, widths[1:])]
-        decoder = [Dense(n, m, self.activation, self.init) for m, n in zip(widths[1:], [*widths[2:], self.code])][::-1]
+
+        def dense(widths, last):
+            names = [self.activation] * (len(widths) - 2) + [last]
+            return [Dense(m, n, name, self.init) for m, n, name in zip(widths, widths[1:], names)]
+
+        widths = [prod(example_shape), *self.hidden, self.code]
         return Autoencoder(
-            Sequential(Flatten(), *encoder, Dense(widths[-1], self.code, init=self.init)),
-            Sequential(*decoder, Dense(widths[1], widths[0], self.output, self.init), Reshape(*example_shape)),
+            Sequential(Flatten(), *dense(widths, None)),
+            Sequential(*dense(widths[::-1], self.output), Reshape(*example_shape)),
         )
 
     def settings(self):
@@ -63,7 +66,7 @@ RECIPES = {
             lr={"adam": 2e-3, "momentum": 0.3, "sgd": 1.0, "gd": 3.0},
             batch_size=32,
             epochs=80,
-            expected="held-out MSE 0.0108 to 0.0115 (PCA with 8 components: 0.0245)",
+            expected="held-out MSE 0.0111 to 0.0113 (PCA with 8 components: 0.0245)",
             source="our own; the smallest widths of those tried whose held-out error is half of PCA's",
         )
     ]

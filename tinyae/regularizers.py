@@ -3,6 +3,8 @@ r"""Penalties on the weights, added to the loss in training.
 Biases are left alone: they shift, they do not amplify. Goodfellow et al. (2016), section 7.1.
 """
 
+from typing import Any
+
 from .errors import require_number
 from .nn.module import Module
 from .tensor import Tensor
@@ -17,12 +19,9 @@ class Regularizer:
     def penalty(self, weight: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def __call__(self, model: Module) -> Tensor:
+    def __call__(self, model: Module) -> Any:
         """The penalty of all weights (parameters of rank 2 or more), as a scalar to add to the loss."""
-        return sum(
-            (self.penalty(w) for w in model.parameters() if w.ndim > 1),
-            Tensor(0.0, dtype=model.dtype).to(model.backend),
-        )
+        return sum(self.penalty(w) for w in model.parameters() if w.ndim > 1)
 
 
 class L1(Regularizer):

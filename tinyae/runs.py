@@ -87,7 +87,7 @@ def train(name, *, epochs=None, batch_size=None, lr=None, optimizer=None, seed=0
           progress=True):  # fmt: skip
     """Train a recipe and write its folder.
 
-    Parameters left out come from the recipe. Everything is checked before the folder is made.
+    Parameters left out come from the recipe. A folder that was made for nothing is removed again.
 
     Returns
     -------
@@ -109,42 +109,75 @@ def train(name, *, epochs=None, batch_size=None, lr=None, optimizer=None, seed=0
         batch_size = recipe.batch_size
     epochs = recipe.epochs if epochs is None else epochs
     folder, made = make_folder(recipe.name, out, overwrite)
-    started = time.perf_counter()
-    try:
-        history = model.fit(
-            x, epochs, batch_size, chosen, loss=recipe.loss, validation_data=x_test, seed=seed, progress=progress
-        )
-    except BaseException:
-        remove_empty(made)
-        raise
-    seconds = time.perf_counter() - started
-    if history.interrupted and not len(history) and not made:
-        raise TrainingError(f"train: interrupted in the first epoch; the run in {folder} is kept as it was.")
+    started, trouble = time.perf_counter(), None
+    # from here on Ctrl-C only asks to stop: what was trained is written, whole
+    with deferred_interrupt(patience=math.inf) as interrupt:
+        try:
+            history = model.fit(
+                x, epochs, batch_size, chosen, loss=recipe.loss, validation_data=x_test, seed=seed, progress=progress
+            )
+        except TrainingError as error:
+            history, trouble = error.history, error
+        except BaseException:
+            remove_empty(made)
+            raise
+        if not len(history) and (trouble or not made):
+            remove_empty(made)
+            raise trouble or TrainingError(
+                f"train: interrupted in the first epoch; the run in {folder} is kept as it was."
+            )
+        seconds = time.perf_counter() - started
+        model.to("numpy")
+        save(model, folder / "model.safetensors")  # first what cannot be made again
+        write_whole(folder / "history.jsonl", history.to_jsonl())
+        result = describe_run(recipe, model, history, x, x_test, folder)
+        result |= {
+            "backend": place.name,
+            "optimizer": optimizer_name,
+            "lr": chosen.lr,
+            "batch_size": len(x) if batch_size is None else min(batch_size, len(x)),
+            "seed": seed,
+            "steps": chosen.t,
+            "seconds": round(seconds, 3),
+        }
+        settings = {
+            "recipe": recipe.settings(),
+            "run": {key: result[key] for key in ("backend", "optimizer", "lr", "batch_size", "seed")}
+            | {"epochs": epochs},
+            "versions": {"tinyae": version("tinyae"), "numpy": np.__version__, "python": platform.python_version()},
+        }
+        write_whole(folder / "settings.json", json.dumps(settings, indent=2) + "\n")
+        first_of_each = [int(np.flatnonzero(labels == digit)[0]) for digit in np.unique(labels)][:10]
+        examples = x_test[first_of_each]
+        note = f"held-out {recipe.data}: {result['input_size']} pixels through a code of {recipe.code} numbers"
+        draw_reconstructions(examples, model.reconstruct(examples), folder / "reconstructions.png", note)
+        if len(history):
+            baselines = [(label, values["val"]) for label, values in result["baselines"].items()]
+            title = f"{recipe.name}: the error while learning ({optimizer_name}, learning rate {chosen.lr:g})"
+            draw_loss(history, folder / "loss.png", "mean squared error, mean over pixels", baselines, title)
+        else:
+            (folder / "loss.png").unlink(missing_ok=True)  # of a run that is overwritten
+    if trouble:
+        raise TrainingError(f"{trouble} It is saved in {folder}.") from trouble
+    result["interrupted"] = result["interrupted"] or interrupt.is_set()
+    return result
 
-    model.to("numpy")
-    reconstructions = {"train": model.reconstruct(x), "test": model.reconstruct(x_test)}
-    result = {
+
+def describe_run(recipe, model, history, x, x_test, folder):
+    """What a trained model reaches, beside what simpler predictors do."""
+    pca = {"train": pca_baseline(x, x, recipe.code), "val": pca_baseline(x, x_test, recipe.code)}
+    return {
         "recipe": recipe.name,
         "data": recipe.data,
-        "backend": place.name,
-        "optimizer": optimizer_name,
-        "lr": chosen.lr,
-        "batch_size": len(x) if batch_size is None else min(batch_size, len(x)),
-        "seed": seed,
         "epochs": len(history),
-        "steps": chosen.t,
         "train_loss": history["loss"][-1] if len(history) else None,
         "val_loss": history["val_loss"][-1] if len(history) else None,
-        "train_mse": mse(reconstructions["train"], x),
-        "val_mse": mse(reconstructions["test"], x_test),
+        "train_mse": mse(model.reconstruct(x), x),
+        "val_mse": mse(model.reconstruct(x_test), x_test),
         "baselines": {
-            f"PCA with {recipe.code} components": {
-                "train": pca_baseline(x, x, recipe.code),
-                "val": pca_baseline(x, x_test, recipe.code),
-            },
+            f"PCA with {recipe.code} components": pca,
             "mean image": {"train": mean_baseline(x, x), "val": mean_baseline(x, x_test)},
         },
-        "seconds": round(seconds, 3),
         "parameters": model.parameter_count(),
         "code_size": recipe.code,
         "input_size": prod(x.shape[1:]),
@@ -153,31 +186,6 @@ def train(name, *, epochs=None, batch_size=None, lr=None, optimizer=None, seed=0
         "interrupted": history.interrupted,
         "out": str(folder),
     }
-    settings = {
-        "recipe": recipe.settings(),
-        "run": {key: result[key] for key in ("backend", "optimizer", "lr", "batch_size", "seed")} | {"epochs": epochs},
-        "versions": {"tinyae": version("tinyae"), "numpy": np.__version__, "python": platform.python_version()},
-    }
-    # from here to the end Ctrl-C only asks to stop: what was trained is written, whole
-    with deferred_interrupt(patience=math.inf) as interrupt:
-        save(model, folder / "model.safetensors")  # first what cannot be made again
-        write_whole(folder / "history.jsonl", history.to_jsonl())
-        write_whole(folder / "settings.json", json.dumps(settings, indent=2) + "\n")
-        first_of_each = [int(np.flatnonzero(labels == digit)[0]) for digit in np.unique(labels)][:10]
-        draw_reconstructions(
-            x_test[first_of_each],
-            reconstructions["test"][first_of_each],
-            folder / "reconstructions.png",
-            f"held-out {recipe.data}: {result['input_size']} pixels through a code of {recipe.code} numbers",
-        )
-        if len(history):
-            baselines = [(label, values["val"]) for label, values in result["baselines"].items()]
-            title = f"{recipe.name}: the error while learning ({optimizer_name}, learning rate {chosen.lr:g})"
-            draw_loss(history, folder / "loss.png", "mean squared error, mean over pixels", baselines, title)
-        else:
-            (folder / "loss.png").unlink(missing_ok=True)  # of a run that is overwritten
-    result["interrupted"] = result["interrupted"] or interrupt.is_set()
-    return result
 
 
 def report(result):

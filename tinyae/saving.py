@@ -4,7 +4,8 @@ No pickle: a model file is data, and loading one never runs code from it.
 
 The file is a safetensors file. Its metadata has one entry ``tinyae``, JSON with ``format``
 ("tinyae.model"), ``version``, ``architecture`` (each module as ``{"class": name, "config":
-arguments}``, parts nested) and ``sha256``, a checksum over the architecture and all numbers.
+arguments}``, parts nested), ``trained``, the names of the parameters, and ``sha256``, a checksum over the
+architecture and all numbers.
 """
 
 import json
@@ -15,9 +16,12 @@ from typing import Any
 import numpy as np
 
 from . import models, nn
+from .backend import FLOATS
+from .context import generator, use
 from .errors import ModelFileError, StateError, TinyaeError, require_list
 from .files import write_whole
 from .nn.module import Module
+from .random import Generator
 from .tensor import Tensor
 
 FORMAT, VERSION = "tinyae.model", "1"
@@ -49,16 +53,18 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     refuse_shared_tensors(model)
     state = {name: np.ascontiguousarray(value) for name, value in model.state_dict().items()}
     try:
-        architecture = json.dumps(describe(model, []), sort_keys=True)
+        architecture = json.dumps(describe(model, []))
     except TypeError as error:
         raise StateError(
             f"save: a config() returns what JSON cannot hold: {error}. Return plain numbers and strings."
         ) from error
+    trained = [name for name, _ in model.named_parameters()]
     about = {
         "format": FORMAT,
         "version": VERSION,
         "architecture": architecture,
-        "sha256": checksum(architecture, state),
+        "trained": trained,
+        "sha256": checksum(architecture, trained, state),
     }
     # one entry, not four: safetensors writes several in no fixed order, and equal models are equal files
     write_whole(path, to_bytes(state, {"tinyae": json.dumps(about)}))
@@ -85,16 +91,20 @@ def load(path: str | os.PathLike[str], classes: Sequence[type[Module]] = ()) -> 
         path = os.path.join(path, "model.safetensors")
     if not os.path.isfile(path):
         raise ModelFileError(f"load: there is no file {path}.")
-    architecture, state = read(path)
+    architecture, trained, state = read(path)
     known = {**KNOWN_CLASSES, **{cls.__name__: cls for cls in classes}}
     try:
-        model = rebuild(json.loads(architecture), known, path, [])
+        with use(generator, Generator(0)):  # weights that are drawn and replaced cost the user's generator nothing
+            model = rebuild(json.loads(architecture), known, path, [])
         if not isinstance(model, Module):
             raise ModelFileError(f"load: {path} describes no model.")
         for name, tensor in model.named_tensors():
             if name in state:  # float64 and integers come back as such
                 tensor.data = tensor.data.astype(state[name].dtype)
         model.load_state_dict(state)
+        for name, tensor in model.named_tensors():
+            if tensor.dtype in FLOATS:
+                tensor.requires_grad = name in trained
     except ModelFileError:
         raise
     except (
@@ -112,7 +122,7 @@ def load(path: str | os.PathLike[str], classes: Sequence[type[Module]] = ()) -> 
 
 
 def read(path):
-    """The architecture (JSON text) and the arrays of a model file, after every check."""
+    """The architecture (JSON text), the names of what is trained, and the arrays of a model file, after every check."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -128,21 +138,21 @@ def read(path):
                     "Install the tinyae that wrote it, or train the model again."
                 )
             state = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, RecursionError, json.JSONDecodeError) as error:
         raise ModelFileError(f"load: {path} is truncated, damaged, or not a safetensors file: {error}") from error
-    architecture = metadata.get("architecture", "")
-    if metadata.get("sha256") != checksum(architecture, state):
+    architecture, trained = metadata.get("architecture", ""), metadata.get("trained", [])
+    if metadata.get("sha256") != checksum(architecture, trained, state):
         raise ModelFileError(
             f"load: {path} is damaged: its content does not match its checksum. Use another copy of the file."
         )
-    return architecture, state
+    return architecture, trained, state
 
 
-def checksum(architecture, state):
-    """SHA-256 over the architecture and every array's name, type, shape and bytes."""
+def checksum(architecture, trained, state):
+    """SHA-256 over the architecture, what is trained, and every array's name, type, shape and bytes."""
     import hashlib
 
-    digest = hashlib.sha256(architecture.encode())
+    digest = hashlib.sha256(json.dumps([architecture, trained]).encode())
     for name in sorted(state):
         array = state[name]
         digest.update(f"{name} {array.dtype} {array.shape}".encode())

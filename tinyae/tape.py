@@ -86,10 +86,11 @@ class Node:
 class Version:
     """How often a piece of memory was changed in place; shared by all tensors that view it."""
 
-    __slots__ = ("count", "taped")
+    __slots__ = ("count", "taped", "leaf")
 
     def __init__(self):
         self.count = 0
+        self.leaf = False  # does the memory belong to a leaf that asks for gradients?
         self.taped = 0  # what count was after the last change that was itself recorded, such as y[0] = x
 
 

@@ -13,10 +13,10 @@ import numpy as np
 from . import ops
 from .backend import FLOATS, NUMPY, Backend, backend_of, get_backend
 from .context import recording
-from .errors import BackendError, DtypeError, RangeError, ShapeError, TapeError
+from .errors import BackendError, DtypeError, ShapeError, TapeError
 from .operands import broadcast_error, checked_array, float_type
 from .operators import Operators
-from .tape import Node, Version, add_gradient, run_backward
+from .tape import Version, add_gradient, run_backward
 
 
 class Tensor(Operators):
@@ -26,10 +26,10 @@ class Tensor(Operators):
     ----------
     data : array, list or number
         Lists and numbers become float32, also those of integers and bools. Arrays keep their type:
-        float32 or float64, or integers and bools for labels and masks.
+        float32 or float64, or integers and bools for labels and masks. The data are copied: what happens
+        to the array later does not change the tensor, nor the other way round.
     requires_grad : bool
-        Ask for gradients with respect to this tensor; only floats can. An array is then copied, because
-        an optimizer will write to it; otherwise its memory is shared. Another Tensor is always copied.
+        Ask for gradients with respect to this tensor; only floats can.
     dtype : optional
         Convert to float32 or float64 first.
 
@@ -53,15 +53,14 @@ class Tensor(Operators):
     __slots__ = ("data", "backend", "grad", "_node", "_needs_gradient", "_version", "_seen", "__weakref__")
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
-        copy = bool(requires_grad) or isinstance(data, Tensor)
         data = data.data if isinstance(data, Tensor) else data
         array = checked_array(data, "Tensor")
-        if dtype is None and not hasattr(data, "dtype"):
-            dtype = FLOATS[0]
-        if dtype is not None and array.dtype != (dtype := float_type(dtype)):
-            array, copy = array.astype(dtype), False
+        if dtype is None:
+            dtype = array.dtype if hasattr(data, "dtype") else FLOATS[0]
+        else:
+            dtype = float_type(dtype)
         self.backend = backend_of(array) or NUMPY
-        self.data = array.copy() if copy else self.backend.asarray(array)
+        self.data = self.backend.asarray(array.astype(dtype))
         self.grad = self._node = None
         self._needs_gradient = False
         self._version, self._seen = Version(), 0
@@ -106,7 +105,7 @@ class Tensor(Operators):
                 f"requires_grad: a tensor of type {self.dtype} cannot ask for gradients: a derivative needs real "
                 "numbers. Convert it with .astype('float32'), or give dtype='float32'."
             )
-        self._needs_gradient = bool(wanted)
+        self._needs_gradient = self._version.leaf = bool(wanted)
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The values as a NumPy array: a read-only view on the host, a copy from a GPU."""
@@ -139,7 +138,7 @@ class Tensor(Operators):
                 f"to: the tape does not cross backends, and this tensor was computed by {self._node!r}. Use .detach() first."
             )
         result = wrap(backend.asarray(self.backend.to_host(self.data)), backend)
-        result._needs_gradient = self._needs_gradient
+        result._needs_gradient = result._version.leaf = self._needs_gradient
         return result
 
     def astype(self, dtype: Any) -> "Tensor":
@@ -212,7 +211,7 @@ class Tensor(Operators):
     def _change(self, name, compute, other):
         """self <- compute(self, other), written into the same memory and known to the tape."""
         taped = recording.get() and (self._needs_gradient or (isinstance(other, Tensor) and other._needs_gradient))
-        if taped and self._is_leaf_memory():
+        if taped and self._version.leaf:
             raise TapeError(
                 f"{name}: this tensor is (or shares the memory of) a leaf that asks for gradients; changing it in place "
                 "would lose the value they belong to. Change it inside `with ta.no_grad():`, or compute a new tensor."
@@ -225,11 +224,9 @@ class Tensor(Operators):
             if other is self:
                 other = before
             elif isinstance(other, Tensor) and other._version is self._version:
+                if other._version.count != other._seen:
+                    other._refresh(name)
                 other = other._copy_on_tape()
-        if not getattr(self.data.flags, "writeable", True):
-            raise RangeError(
-                f"{name}: this tensor shares the memory of a read-only array. Make it from a copy of the array."
-            )
         after = compute(before, other)
         if after.dtype != self.dtype:
             raise DtypeError(
@@ -250,13 +247,13 @@ class Tensor(Operators):
             self._node, self._needs_gradient = after._node, after._needs_gradient
         return self
 
-    def _plain_index(self, index):
+    def _plain_index(self, index, inner=False):
         """An index with its tensors, lists and arrays as private arrays of this tensor's backend."""
-        if isinstance(index, tuple):
-            return tuple(self._plain_index(part) for part in index)
+        if isinstance(index, tuple) and not inner:
+            return tuple(self._plain_index(part, inner=True) for part in index)
         if isinstance(index, Tensor):
             index = index.data
-        elif not isinstance(index, list) and backend_of(index) is None:
+        elif not isinstance(index, (list, tuple)) and backend_of(index) is None:
             return index
         if backend_of(index) not in (None, self.backend):
             raise BackendError(
@@ -268,12 +265,22 @@ class Tensor(Operators):
             raise DtypeError(f"index: an array of {index.dtype} cannot choose elements; expected integers or bools.")
         return index
 
-    def _is_leaf_memory(self):
-        """Is this a leaf that asks for gradients, or a view of one?"""
-        source = self._node or self
-        while type(source) is Node and source.op.view and source.inputs:
-            source = source.inputs[0]
-        return type(source) is Tensor and source._needs_gradient and source._version is self._version
+    def _accept_own_part(self, index, value):
+        """Allow ``y[i] += x``, which Python runs as v = y[i]; v += x; y[i] = v.
+
+        The second step has changed y's memory through v. That is in order if the third puts v back where
+        it came from, and nothing else has happened in between.
+        """
+        if not isinstance(value, Tensor) or value._version is not self._version:
+            return
+        if value._seen == self._version.count == self._seen + 1:
+            part = self.data[index]
+            if (
+                part.shape == value.shape
+                and part.strides == value.data.strides
+                and self.backend.address(part) == (self.backend.address(value.data))
+            ):
+                self._seen = self._version.count
 
     def _copy_on_tape(self):
         """The same value and history in memory of its own."""

@@ -141,7 +141,8 @@ def fit(
     RangeError, ShapeError, DtypeError
         Data or settings that cannot work, before anything is changed.
     TrainingError
-        The loss became NaN or infinite. The model is put back to the end of the last whole epoch.
+        The loss or a weight became NaN or infinite. Model and optimizer are put back to the end of the
+        last whole epoch; the error's ``history`` holds the epochs until then.
     """
     trainer = Trainer(
         model, x, y, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed, regularizers
@@ -180,6 +181,8 @@ class Trainer:
         self.record_names = ["epoch", "loss", *(["penalty"] if self.regularizers else []),
                              *(["val_loss"] if self.validation else []), "lr", "seconds"]  # fmt: skip
         self.epoch = 0  # whole epochs done
+        self.collapsed_for = 0  # epochs in a row
+        self.generator = Generator(self.seed)
         self.stop_reason = None
 
     def stop(self, reason):
@@ -193,11 +196,10 @@ class Trainer:
         for callback in callbacks:
             callback.trainer = self
         modes = [(module, module.training) for module in self.model.modules()]
-        collapsed_for = 0  # epochs in a row
         try:
             # NumPy need not warn of overflows: the loop itself looks for what is not finite
             quiet = np.errstate(all="ignore")
-            own_chance, on_tape = use(generator, Generator(self.seed)), use(recording, True)
+            own_chance, on_tape = use(generator, self.generator), use(recording, True)
             with own_chance, on_tape, quiet, deferred_interrupt() as interrupt:
                 call_all(callbacks, "on_train_begin")
                 while self.epoch < self.epochs and not self.stop_reason:
@@ -207,11 +209,11 @@ class Trainer:
                         break
                     self.epoch += 1
                     self.history.records.append(record)
-                    call_all(callbacks, "on_epoch_end", self.epoch, record)
+                    call_all(callbacks, "on_epoch_end", self.epoch, dict(record))
                     collapsed = self._collapsed()
-                    collapsed_for = collapsed_for + 1 if collapsed else 0
+                    self.collapsed_for = self.collapsed_for + 1 if collapsed else 0
                     last = self.epoch == self.epochs or self.stop_reason is not None
-                    if collapsed_for == 2 or (last and collapsed_for == 1):
+                    if self.collapsed_for == 2 or (last and self.collapsed_for == 1):
                         warnings.warn(collapsed, CollapseWarning, stacklevel=4)
                     if interrupt.is_set():
                         break
@@ -221,7 +223,7 @@ class Trainer:
                 call_all(callbacks, "on_train_end")
         finally:
             for callback in callbacks:
-                getattr(callback, "close", lambda: None)()
+                callback.close()
             for module, mode in modes:
                 module.training = mode
         self.history.stop_reason = self.stop_reason
@@ -230,7 +232,7 @@ class Trainer:
     def _one_epoch(self, callbacks, interrupt):
         """One pass through the data; returns its record, or None after Ctrl-C."""
         model, optimizer, started = self.model, self.optimizer, time.perf_counter()
-        last_good = model.snapshot()
+        last_good = model.snapshot(), optimizer.snapshot()
         order = order_of(len(self.x), self.seed, self.epoch, self.shuffle)
         total, total_penalty = 0.0, 0.0
         model.train()
@@ -238,17 +240,18 @@ class Trainer:
             index = order[start : start + self.batch_size]
             x, y = self._batch(self.x, self.y, index)
             loss = self.loss(model, x, y)
-            penalty = sum((regularizer(model) for regularizer in self.regularizers), 0.0)
-            objective = loss + penalty if self.regularizers else loss
-            value = objective.item()
-            if not math.isfinite(value):
-                self._not_finite("loss", value, batch, last_good)
+            objective, value, extra = loss, loss.item(), 0.0
+            if self.regularizers:
+                penalty = sum(regularizer(model) for regularizer in self.regularizers)
+                objective, extra = loss + penalty, float(penalty)
+            if not math.isfinite(value + extra):
+                self._not_finite("loss", value + extra, batch, last_good, "the step before")
             optimizer.zero_grad()
             objective.backward()
             optimizer.step()
-            total += loss.item() * len(index)
-            total_penalty += float(penalty) * len(index)
-            call_all(callbacks, "on_batch_end", batch, {"loss": value})
+            total += value * len(index)
+            total_penalty += extra * len(index)
+            call_all(callbacks, "on_batch_end", batch, {"loss": value + extra})
             if interrupt.is_set() and start + self.batch_size < len(order):
                 return None
         record = {"epoch": self.epoch + 1, "loss": total / len(order)}
@@ -257,10 +260,10 @@ class Trainer:
         if self.validation is not None:
             record["val_loss"] = self.evaluate(*self.validation)
         if not math.isfinite(record.get("val_loss", 0.0)):
-            self._not_finite("held-out loss", record["val_loss"], batch, last_good)
+            self._not_finite("held-out loss", record["val_loss"], batch, last_good, "that step")
         for name, parameter in model.named_parameters():
             if not bool(parameter.backend.xp.isfinite(parameter.data).all()):
-                self._not_finite(f"parameter {name}", float("nan"), batch, last_good)
+                self._not_finite(f"parameter {name}", float("nan"), batch, last_good, "that step")
         return {**record, "lr": optimizer.lr, "seconds": round(time.perf_counter() - started, 4)}
 
     def _batch(self, x, y, index):
@@ -273,7 +276,8 @@ class Trainer:
     def evaluate(self, x, y):
         """The loss over a data set, in evaluation mode."""
         total = 0.0
-        size = max(self.batch_size, 256)
+        # a loss of the user's own may be a sum: then only batches of one size are comparable
+        size = self.batch_size if callable(self.loss_name) else max(self.batch_size, 256)
         with self.model.evaluating():
             for start in range(0, len(x), size):
                 index = np.arange(start, min(start + size, len(x)))
@@ -288,7 +292,7 @@ class Trainer:
         y = x if own_target else as_data(f"fit: target of {name}", y)
         if len(x) != len(y):
             raise ShapeError(f"fit: {name} has {len(x)} examples, but {len(y)} targets; expected as many.")
-        bounded = self.loss_name == "bce" or (self.loss_name == "mse" and self.model.ends_in_sigmoid())
+        bounded = self.loss_name == "bce" or self.model.ends_in_sigmoid()
         if self.loss_name == "cross_entropy" and y.dtype.kind not in "iu":
             raise DtypeError(f"fit: loss 'cross_entropy' needs integer labels, but the targets are {y.dtype}.")
         check_values(f"fit: {name}", x, unit_interval=bounded and own_target)
@@ -341,7 +345,7 @@ class Trainer:
 
     # ------------------------------------------------------------ what goes wrong
 
-    def _not_finite(self, what, value, batch, last_good):
+    def _not_finite(self, what, value, batch, last_good, whose):
         """Put the model back and say what happened."""
         step = self.epoch * self.batches_per_epoch + batch
         largest = [(float(abs(p.grad).max()), name) for name, p in self.model.named_parameters() if p.grad is not None]
@@ -349,13 +353,16 @@ class Trainer:
         size, name = max(largest, key=lambda g: (math.isnan(g[0]), g[0]), default=(0.0, None))
         gradient = "No gradient was computed yet."
         if name is not None:
-            gradient = f"The largest gradient of the step before was {size:.3g}, in {name}."
-        self.model.restore(last_good)
-        raise TrainingError(
+            gradient = f"The largest gradient of {whose} was {size:.3g}, in {name}."
+        self.model.restore(last_good[0])
+        self.optimizer.restore(last_good[1])
+        error = TrainingError(
             f"fit: the {what} became {value} in step {step} (epoch {self.epoch + 1}, batch {batch}), with learning rate "
-            f"{self.optimizer.lr:g}. {gradient} The model was put back to the end of epoch {self.epoch}. "
+            f"{self.optimizer.lr:g}. {gradient} Model and optimizer were put back to the end of epoch {self.epoch}. "
             "Try a smaller learning rate."
         )
+        error.history = self.history
+        raise error
 
     def _collapsed(self):
         """A warning if the outputs no longer depend on the input, else None.

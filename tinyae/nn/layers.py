@@ -12,7 +12,7 @@ from ..backend import FLOATS
 from ..context import current_generator
 from ..errors import DtypeError, ShapeError, brief, known_name, require_integer, require_number
 from ..operands import as_ints
-from ..tensor import Tensor
+from ..tensor import Tensor, wrap
 from .init import INITIALISERS, initial_bias, initial_weight
 from .module import Module
 
@@ -44,7 +44,8 @@ class Dense(Module):
         self.bias = Tensor(initial_bias(self.init, (out_features,), in_features), True) if bias else None
 
     def forward(self, x: Any) -> Tensor:
-        return F.activation(self.activation)(self._affine(x))
+        y = self._affine(x)
+        return y if self.activation is None else F.ACTIVATIONS[self.activation](y)
 
     def _affine(self, x):
         if x.ndim != 2 or x.shape[1] != self.in_features:
@@ -76,7 +77,7 @@ class Activation(Module):
         self.name = known_name("activation", name, F.ACTIVATIONS)
 
     def forward(self, x: Any) -> Tensor:
-        return F.activation(self.name)(x)
+        return F.ACTIVATIONS[self.name](x)
 
     def before_sigmoid(self, x):
         return x if self.name == "sigmoid" else super().before_sigmoid(x)
@@ -137,7 +138,7 @@ class Dropout(Module):
         chance = current_generator().uniform(x.shape, "dropout", xp=x.backend.xp)
         x = as_floats(x)
         mask = (chance >= self.rate).astype(x.dtype)
-        return x * Tensor(mask / (1 - self.rate))
+        return x * wrap(mask / (1 - self.rate), x.backend)
 
     def config(self) -> dict[str, Any]:
         return {"rate": self.rate}
@@ -154,7 +155,7 @@ class GaussianNoise(Module):
             return x
         noise = current_generator().normal(x.shape, "noise", xp=x.backend.xp)
         x = as_floats(x)
-        return x + Tensor(noise.astype(x.dtype) * self.std)
+        return x + wrap(noise.astype(x.dtype) * self.std, x.backend)
 
     def config(self) -> dict[str, Any]:
         return {"std": self.std}

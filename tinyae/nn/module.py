@@ -14,7 +14,7 @@ from ..backend import FLOATS, Backend, get_backend
 from ..context import layer_calls, no_grad, watch_layers
 from ..errors import BackendError, ShapeError, StateError, TinyaeError
 from ..operands import as_ints, checked_array, float_type
-from ..tensor import Tensor, as_tensor
+from ..tensor import Tensor, as_tensor, wrap
 
 M = TypeVar("M", bound="Module")
 
@@ -55,25 +55,18 @@ class Module:
 
     def parts(self) -> list[tuple[str, "Module"]]:
         """(name, module) of the direct parts, in the order they were set; also those in lists and dicts."""
-        found = []
-        for name, value in vars(self).items():
-            if isinstance(value, Module):
-                found.append((name, value))
-            elif isinstance(value, (list, tuple, dict)):
-                inner = value.items() if isinstance(value, dict) else enumerate(value)
-                found += [(f"{name}.{key}", part) for key, part in inner if isinstance(part, Module)]
-        return found
+        return [(name, value) for name, value in members(vars(self)) if isinstance(value, Module)]
 
     def modules(self) -> list["Module"]:
         """This module and all parts of parts, once each."""
-        found = [self]
+        found: dict[Module, None] = {self: None}  # a dict keeps the order, and each once
         for _, part in self.parts():
-            found += [module for module in part.modules() if not any(module is f for f in found)]
-        return found
+            found.update(dict.fromkeys(part.modules()))
+        return list(found)
 
     def named_tensors(self, prefix: str = "") -> list[tuple[str, Tensor]]:
         """(name, Tensor) of all parameters and buffers, shared ones once, in a fixed order."""
-        found = [(prefix + name, value) for name, value in vars(self).items() if isinstance(value, Tensor)]
+        found = [(prefix + name, value) for name, value in members(vars(self)) if isinstance(value, Tensor)]
         for name, part in self.parts():
             found += part.named_tensors(f"{prefix}{name}.")
         first: dict[int, tuple[str, Tensor]] = {}
@@ -277,6 +270,20 @@ class Module:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
 
 
+def members(values):
+    """(name, value) of everything in a dict, and in the lists and dicts in it: ``layers.0``, ``layers.1``."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            inner = value
+        elif isinstance(value, (list, tuple)):
+            inner = dict(enumerate(value))
+        else:
+            yield str(name), value
+            continue
+        for inner_name, inner_value in members(inner):
+            yield f"{name}.{inner_name}", inner_value
+
+
 class Table(str):
     """Text that an interpreter shows as it is printed."""
 
@@ -294,4 +301,6 @@ def model_input(model, x, name):
             f"{name}: the data are on the backend '{tensor.backend.name}', the model on '{model.backend.name}'. "
             f"Bring them together: model.to('{tensor.backend.name}'), or Tensor(data).to('{model.backend.name}')."
         )
-    return tensor if tensor is x or tensor.dtype == model.dtype else Tensor(tensor.data.astype(model.dtype))
+    return (
+        tensor if tensor is x or tensor.dtype == model.dtype else wrap(tensor.data.astype(model.dtype), tensor.backend)
+    )
