@@ -76,9 +76,15 @@ def test_stop_at_loss(images):
 def test_regularizers_add_their_penalty(images):
     model = made()
     with ta.no_grad():
+        model.encoder[1].bias += 5.0  # biases are not penalised
         matrices = [p.numpy() for p in model.parameters() if p.ndim == 2]
         assert np.isclose(ta.L1(0.1)(model).item(), 0.1 * sum(np.abs(m).sum() for m in matrices), rtol=1e-5)
         assert np.isclose(ta.L2(0.1)(model).item(), 0.1 * sum((m**2).sum() for m in matrices), rtol=1e-5)
+    for regularizer, slope in ((ta.L1(0.1), lambda w: 0.1 * np.sign(w)), (ta.L2(0.1), lambda w: 0.2 * w)):
+        model.zero_grad()
+        regularizer(model).backward()
+        assert all(np.allclose(p.grad, slope(p.numpy())) for p in model.parameters() if p.ndim == 2)
+        assert all(p.grad is None for p in model.parameters() if p.ndim == 1)
     plain, penalised = made(), made()
     quick(plain, images, 20)
     history = quick(penalised, images, 20, regularizers=[ta.L2(1e-2), ta.L1(1e-4)])
@@ -140,5 +146,10 @@ def test_a_terminal_gets_a_bar_with_the_loss_and_a_log_file_at_most_ten_lines(im
     lines = sys.stderr.getvalue().splitlines()
     assert len(lines) == 10
     assert lines[-1] == f"epoch 30/30  loss {history['loss'][-1]:.5f}  val_loss {history['val_loss'][-1]:.5f}"
+    full = Terminal()
+    full.isatty = lambda: False
+    full.write = lambda text: (_ for _ in ()).throw(OSError("no space left"))
+    monkeypatch.setattr("sys.stderr", full)
+    assert len(made().fit(images, 2)) == 2
     monkeypatch.setattr("sys.stderr", None)
     assert len(made().fit(images, 2)) == 2

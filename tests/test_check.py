@@ -175,3 +175,39 @@ def test_one_output_is_not_scaled():
     report = ta.check_gradients(lambda x: (x**2).sum(), [3.0])
     assert report.worst["analytic"] == 6 and "random" not in repr(report)
     assert "3 outputs f with random c" in repr(ta.check_gradients(lambda x: x**2, [3.0, 1.0, 2.0]))
+
+
+def planted(op, rule):
+    class Wrong(op):
+        backward = staticmethod(rule)
+
+    return Wrong
+
+
+def test_tiny_values_do_not_hide_a_wrong_sign():
+    square = planted(ops.Power, lambda xp, s, gY: -gY * 2 * s[0])
+    for scale in (1.0, 1e-10, 1e-20):
+        assert ta.check_gradients(lambda x, c=scale: x**2 * c, [0.5])
+        assert not ta.check_gradients(lambda x, c=scale: apply(square, x, p=2) * c, [0.5])
+
+
+def test_what_rounding_hides_is_not_called_right():
+    report = ta.check_gradients(lambda x: (x * x + 1e14).sum(), [0.5])
+    assert not report and report.undecided == [(0, (0,))] and "cannot be told" in repr(report)
+
+
+def test_a_gradient_of_zero_is_right():
+    assert ta.check_gradients(lambda x: ta.softmax(x).sum(), X)
+    assert ta.check_gradients(lambda x, y: (x * 1).sum() + (y * 0).sum(), X, Y)
+
+
+def test_steep_functions_near_the_edge_of_their_domain():
+    assert ta.check_gradients(lambda x: x.log(), [1e-4, 1.0])
+    assert ta.check_gradients(lambda x: x.sqrt(), [1e-5, 2.0])
+    assert ta.check_gradients(lambda x: 1 / x, [2e-4, -1.0])
+    assert ta.check_gradients(lambda p: ta.binary_cross_entropy(p, [1.0, 0.0]), [0.0005, 0.5])
+
+
+def test_float32_in_the_function_is_named():
+    with pytest.raises(DtypeError, match="returned float32; differences need float64"):
+        ta.check_gradients(lambda x: x.astype("float32") * 2, X)

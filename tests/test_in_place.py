@@ -156,3 +156,48 @@ def test_index_arrays_are_copied():
     for result in (y, z, w):
         result.sum().backward()
     assert np.array_equal(x.grad, [3, 0])
+
+
+def test_a_view_of_a_leaf_is_refused_also_after_its_tape_was_freed():
+    w = ta.Tensor([1.0, 2.0], requires_grad=True)
+    v, d = w[0:1], w.detach()
+    (v * 2).sum().backward()
+    with pytest.raises(TapeError, match="leaf"):
+        v *= 0
+    with pytest.raises(TapeError, match="leaf"):
+        d += w
+    assert np.array_equal(w.numpy(), [1, 2])
+    (w * 3).sum().backward()
+    assert np.array_equal(w.grad, [5, 3])
+
+
+def test_a_stale_operand_is_refused():
+    x = ta.Tensor([1.0, 2.0], requires_grad=True)
+    y = x * 1
+    v = y.reshape(2)
+    v *= 2
+    with pytest.raises(TapeError, match="shares it"):
+        v += y
+
+
+def test_rows_can_be_changed_in_place():
+    """y[i] += x is three steps to Python, and one to the reader."""
+    x = ta.Tensor([1.0, 2.0], requires_grad=True)
+    for y, expected in [(x * 3, [5, 3]), (ta.Tensor(np.zeros(2, np.float32)), [2, 0])]:
+        x.grad = None
+        y[0:1] += x[0:1] * 2
+        y.sum().backward()
+        assert np.array_equal(x.grad, expected)
+    y = x * 3
+    part = y[0:1]
+    part += 1.0
+    with pytest.raises(TapeError):  # put back elsewhere: the history would be wrong
+        y[1:2] = part
+
+
+def test_tuples_and_lists_inside_an_index_are_index_arrays():
+    x = ta.Tensor([[1.0, 2.0, 3.0]], requires_grad=True)
+    (x[:, (0, 0)].sum() + x[[0, 0], [1, 1]].sum()).backward()
+    assert np.array_equal(x.grad, [[2, 2, 0]])
+    with pytest.raises(ShapeError, match="names an element twice"):
+        ta.Tensor([[1.0, 2.0]])[:, (0, 0)] = [[5.0, 6.0]]

@@ -101,3 +101,8 @@ def test_integers_are_floats_to_a_loss():
     assert ta.mse_loss(np.array([1, 2]), np.array([1, 3])).item() == 0.5
     assert ta.cross_entropy([[2.0, 1.0]], [0]).item() > 0
     assert ta.bce_with_logits_loss([0.0], [1.0000001]).item() > 0
+
+
+def test_the_clamp_is_at_minus_100_and_not_before():
+    p = np.array([1e-40, 1e-50])
+    assert np.allclose(ta.binary_cross_entropy(p, np.ones(2), "none").numpy(), [40 * np.log(10), 100])

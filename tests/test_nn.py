@@ -264,3 +264,27 @@ def test_names_in_any_case():
     layer = ta.Dense(2, 2, "ReLU", init="He")
     assert layer.activation == "relu" and layer.init == "he"
     assert ta.Activation("Sigmoid").ends_in_sigmoid()
+
+
+def test_tensors_and_modules_in_nested_lists_are_found():
+    class Nested(ta.Module):
+        def __init__(self):
+            self.weights = [ta.Tensor([1.0], requires_grad=True)]
+            self.blocks = [[ta.Dense(1, 1)], {"a": (ta.Dense(1, 1),)}]
+
+    names = [name for name, _ in Nested().named_parameters()]
+    assert names == ["weights.0", "blocks.0.0.weight", "blocks.0.0.bias", "blocks.1.a.0.weight", "blocks.1.a.0.bias"]
+
+
+@pytest.mark.parametrize("layer", [ta.GaussianNoise(0.5), ta.Dropout(0.5)])
+def test_float64_stays_float64(layer):
+    assert layer(np.ones((3, 4))).dtype == np.float64
+
+
+def test_values_that_are_loaded_or_restored_are_changes_in_place():
+    layer = ta.Dense(2, 1)
+    for change in (lambda: layer.load_state_dict(layer.state_dict()), lambda: layer.restore(layer.snapshot())):
+        loss = (layer.weight * layer.weight).sum()
+        change()
+        with pytest.raises(ta.errors.TapeError, match="changed in place"):
+            loss.backward()

@@ -1,6 +1,7 @@
 """Every operation against differences of its own values, and against NumPy."""
 
 import inspect
+import math
 
 import numpy as np
 import pytest
@@ -363,3 +364,29 @@ def test_reshape_and_transpose_round_trip(a, data):
     assert np.array_equal(back.numpy(), a)
     back.backward(a)
     assert np.array_equal(x.grad, a)
+
+
+VALUES = {
+    "sqrt": (lambda x: x.sqrt(), np.sqrt, [0.0, 0.25, 9.0]),
+    "exp": (lambda x: x.exp(), np.exp, [-2.0, 0.0, 3.0]),
+    "log": (lambda x: x.log(), np.log, [0.1, 1.0, 7.0]),
+    "abs": (lambda x: x.abs(), np.abs, [-2.0, 0.0, 3.0]),
+    "relu": (ta.relu, lambda x: np.where(x > 0, x, 0), [-2.0, 0.0, 3.0]),
+    "leaky_relu": (ta.leaky_relu, lambda x: np.where(x > 0, x, 0.01 * x), [-2.0, 0.0, 3.0]),
+    "elu": (ta.elu, lambda x: np.where(x > 0, x, np.exp(x) - 1), [-2.0, 0.0, 3.0]),
+    "sigmoid": (ta.sigmoid, lambda x: 1 / (1 + np.exp(-x)), [-5.0, 0.0, 3.0]),
+    "tanh": (ta.tanh, np.tanh, [-2.0, 0.0, 3.0]),
+    "softplus": (ta.softplus, lambda x: np.log(1 + np.exp(x)), [-5.0, 0.0, 3.0]),
+    "gelu": (ta.gelu, lambda x: [v * 0.5 * (1 + math.erf(v / math.sqrt(2))) for v in x], [-2.0, 0.0, 3.0]),
+    "softmax": (ta.softmax, lambda x: np.exp(x) / np.exp(x).sum(), [-2.0, 0.0, 3.0]),
+    "log_softmax": (ta.log_softmax, lambda x: np.log(np.exp(x) / np.exp(x).sum()), [-2.0, 0.0, 3.0]),
+    "power": (lambda x: x**2.5, lambda x: x**2.5, [0.0, 1.0, 3.0]),
+    "base": (lambda x: 0.3**x, lambda x: 0.3**x, [-1.0, 0.0, 3.0]),
+    "clip": (lambda x: x.clip(-1, 2), lambda x: np.clip(x, -1, 2), [-2.0, 0.0, 3.0]),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_values_equal_the_formulas(name, backend):
+    function, formula, x = VALUES[name]
+    assert np.allclose(function(ta.Tensor(np.array(x)).to(backend)).numpy(), formula(np.array(x)), rtol=1e-13, atol=0)

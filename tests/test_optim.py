@@ -169,3 +169,19 @@ def test_a_learning_rate_is_checked_whenever_it_is_set(lr):
     with pytest.raises(RangeError, match="SGD: lr is"):
         optimizer.lr = lr
     assert optimizer.lr == 0.1
+
+
+def test_epsilon_stands_outside_the_root():
+    """With eps as large as the gradient it matters: 0.5 / (0.5 + 0.5), and not 0.5 / sqrt(0.25 + 0.5)."""
+    first, _ = two_steps(lambda p: ta.Adam(p, 0.1, eps=0.5))
+    assert np.isclose(first, 1 - 0.1 * 0.5, rtol=1e-12, atol=0)
+
+
+def test_snapshot_and_restore():
+    w = ta.Tensor([1.0], requires_grad=True)
+    optimizer = ta.Adam([w])
+    snapshot = optimizer.snapshot()
+    w.grad = np.array([np.nan], np.float32)
+    optimizer.step()
+    optimizer.restore(snapshot)
+    assert optimizer.t == 0 and not optimizer.state[0]["m"].any()

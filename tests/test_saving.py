@@ -203,3 +203,28 @@ def test_wrong_arguments(wrong, error, message, tmp_path):
     with pytest.raises(error, match=message):
         wrong(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_layer_in_encoder_and_decoder_comes_back_in_both_places(tmp_path):
+    a, b, c = (ta.Dense(4, 4) for _ in range(3))
+    model = ta.Autoencoder(ta.Sequential(a, b), ta.Sequential(c, a))
+    ta.save(model, tmp_path / "m")
+    loaded = ta.load(tmp_path / "m")
+    assert loaded.encoder[0] is loaded.decoder[1] and loaded.decoder[0] is not loaded.decoder[1]
+    x = np.ones((2, 4), np.float32)
+    assert np.array_equal(loaded.reconstruct(x), model.reconstruct(x))
+
+
+def test_a_frozen_layer_stays_frozen(tmp_path):
+    model = ta.Sequential(ta.Dense(2, 2), ta.Dense(2, 2))
+    model[0].weight.requires_grad = False
+    ta.save(model, tmp_path / "m")
+    assert [name for name, _ in ta.load(tmp_path / "m").named_parameters()] == ["0.bias", "1.weight", "1.bias"]
+
+
+def test_loading_does_not_touch_the_generator(saved):
+    ta.manual_seed(5)
+    expected = ta.Dense(3, 3).weight.numpy()
+    ta.manual_seed(5)
+    ta.load(saved)
+    assert np.array_equal(ta.Dense(3, 3).weight.numpy(), expected)

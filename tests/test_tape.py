@@ -246,3 +246,11 @@ def test_an_operation_of_ones_own():
         TapeError, match=r"the rule of <forgetful, recorded at .*> failed with ValueError.*saved values of \[\]"
     ):
         ta.apply(Forgetful, x).backward()
+
+
+def test_a_retained_gradient_is_an_array_of_its_own():
+    x = ta.Tensor([1.0, 2.0], requires_grad=True)
+    y = (x + 0.0).retain_grad()
+    (y + x).backward([1.0, 1.0])
+    y.grad *= 100
+    assert np.array_equal(x.grad, [2, 2])

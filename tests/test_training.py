@@ -325,3 +325,53 @@ def test_names_in_any_case_and_helpful_refusals(images):
         quick(made(), images, 1, optimizer=ta.Adam)
     with pytest.raises(DtypeError, match="takes no targets"):
         made().fit(images, images, 3)
+
+
+def test_validation_is_in_evaluation_mode(images):
+    model = made()
+    history = quick(model, images, 1, validation_data=images)
+    assert np.isclose(history["val_loss"][-1], ta.mse_loss(model.reconstruct(images), images).item(), rtol=1e-6)
+
+
+def test_after_a_nan_the_same_optimizer_can_go_on(images):
+    class Poison(ta.Callback):
+        def on_batch_end(self, batch, logs):
+            if self.trainer.epoch == 1:
+                self.trainer.model.decoder[1].weight.data[0, 0] = np.nan
+
+    model = made()
+    optimizer = ta.Adam(model.parameters())
+    with pytest.raises(TrainingError) as caught:
+        quick(model, images, 3, optimizer=optimizer, callbacks=[Poison()])
+    assert len(caught.value.history) == 1
+    assert optimizer.t == 2 and all(np.isfinite(array).all() for state in optimizer.state for array in state.values())
+    assert len(quick(model, images, 1, optimizer=optimizer)) == 1
+
+
+def test_a_held_out_loss_that_is_not_finite_stops(images):
+    def loss(prediction, target):
+        return ta.mse_loss(prediction, target) * (1.0 if len(target) == 25 or len(target) == 1 else float("inf"))
+
+    with pytest.raises(TrainingError, match="held-out loss became inf.*largest gradient of that step"):
+        quick(made(), images, 1, batch_size=25, loss=loss, validation_data=images[:7])
+
+
+def test_a_collapse_in_the_only_epoch_is_noticed(images):
+    model = made()
+    with ta.no_grad():
+        model.decoder[1].bias += -60.0
+    with pytest.warns(ta.CollapseWarning):
+        quick(model, images, 1)
+
+
+def test_data_beyond_a_sigmoid_are_refused_whatever_the_loss(images):
+    with pytest.raises(RangeError, match="divide pixels by 255"):
+        quick(made(), images * 255, loss=ta.mse_loss)
+
+
+def test_callbacks_cannot_spoil_the_history(images):
+    class Clear(ta.Callback):
+        def on_epoch_end(self, epoch, logs):
+            logs.clear()
+
+    assert set(quick(made(), images, 1, callbacks=[Clear()]).keys()) == {"epoch", "loss", "lr", "seconds"}

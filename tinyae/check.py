@@ -158,7 +158,7 @@ def check_gradients(
             )
 
         def value():
-            with no_grad():
+            with no_grad(), np.errstate(all="ignore"):  # a step may leave the domain: then it counts as NaN
                 return float(xp.sum(fn(*points).data * device_cotangent))
 
         for i, point in enumerate(points):
@@ -221,8 +221,8 @@ def _check_element(report, value, point, position, index, analytic, largest):
     report.checked += 1
     noise = 1e-12 * abs(here)  # what rounding of the function's value does to the difference at the largest h
     if best > report.tolerance and abs(numeric - analytic) <= noise:
-        if max(abs(numeric), abs(analytic)) <= noise:
-            return  # both are zero, as far as differences can tell
+        if abs(analytic) <= 1e-3 * noise and noise < 1e-6:
+            return  # zero, and the difference is no more than rounding
         report.undecided.append((position, index))
     elif best > report.tolerance and _is_kink(slopes, analytic):
         report.kinks.append((position, index))
