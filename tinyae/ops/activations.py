@@ -1,6 +1,6 @@
 r"""Activations: the nonlinearities that make a network more than one matrix.
 
-All act element by element and keep the shape, but for softmax and log-softmax, which act along one
+Shapes: any, kept. All act element by element, but for softmax and log-softmax, which act along one
 axis. NaN passes through each of them, so that a broken run is seen and not hidden.
 
 Source of the forms and their derivatives: Goodfellow, Bengio and Courville, *Deep Learning* (2016),

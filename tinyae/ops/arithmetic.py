@@ -1,6 +1,6 @@
 r"""Sums, products and powers, element by element.
 
-Inputs broadcast as in NumPy. The rules below are written as if both shapes were equal; where a
+Shapes: any; inputs broadcast as in NumPy. The rules below are written as if both shapes were equal; where a
 shape was stretched, the engine sums the gradient over the stretched axes (``unbroadcast`` in
 ``tape.py``): an element used k times receives k gradients.
 """

@@ -1,6 +1,7 @@
 r"""Functions of one element: exponential, logarithm, root, absolute value, clipping, choosing.
 
-Where a function has a kink, the derivative chosen there is stated. NaN passes through all of them.
+Shapes: inputs of any shape (several broadcast), the output alike. Where a function has a kink, the
+derivative chosen there is stated. NaN passes through all of them.
 """
 
 from .op import Op, op

@@ -35,7 +35,8 @@ class Op:
     place before the backward pass.
 
     What backward returns: one gradient per input (a tuple, if there are several), each a fresh array,
-    or gY itself, or a view of gY; None for an input that has no gradient, such as labels.
+    or gY itself, or a view of gY; None for an input that has no gradient, such as labels. It never writes
+    into gY or into what was saved: others may hold them too.
     """
 
     name = "op"

@@ -1,4 +1,4 @@
-r"""The same numbers in another shape: nothing is computed, so the gradient only finds its way back.
+r"""The same numbers in another shape: nothing is computed; the gradient is put back in the old shape.
 
 Each backward is the forward's inverse, or, where an element was used several times, its sum.
 """
