@@ -115,7 +115,7 @@ def check_gradients(
     Raises
     ------
     DtypeError
-        An integer tensor was given.
+        An integer tensor was given, or the function computes in float32.
     TapeError
         The result does not depend on the tensors through the tape.
     """
@@ -150,7 +150,6 @@ def check_gradients(
                 "check_gradients: the result does not depend on the tensors that the function was given. Tensors that are "
                 "not float64 are replaced by float64 copies: compute with those, or call model.astype('float64') first."
             )
-
         if output.dtype != np.float64:
             raise DtypeError(
                 "check_gradients: the function returned float32; differences need float64 throughout. Leave out .astype('float32'), "
@@ -161,13 +160,15 @@ def check_gradients(
             with no_grad(), np.errstate(all="ignore"):  # a step may leave the domain: then it counts as NaN
                 return float(xp.sum(fn(*points).data * device_cotangent))
 
+        # what rounding of the function's values alone does to a difference at the largest h
+        noise = 1e-12 * float(xp.abs(output.data * device_cotangent).sum())
         for i, point in enumerate(points):
             analytic = point.backend.to_host(gradients[point]) if point in gradients else np.zeros(point.shape)
             largest = float(np.abs(analytic).max())
             chosen = np.sort(chance.permutation(point.size)[:max_elements])
             for flat in chosen:
                 index = tuple(int(k) for k in np.unravel_index(flat, point.shape))
-                _check_element(report, value, point, i, index, float(analytic[index]), largest)
+                _check_element(report, value, point, i, index, float(analytic[index]), largest, noise)
     finally:
         for point, asked in zip(points, wanted):
             point.requires_grad = asked
@@ -204,12 +205,12 @@ def _slopes(value, point, index):
     finally:
         point.data[index] = original
         point.mark_changed()
-    return here, slopes
+    return slopes
 
 
-def _check_element(report, value, point, position, index, analytic, largest):
+def _check_element(report, value, point, position, index, analytic, largest, noise):
     """Compare one element, over all step sizes; ``largest`` is the largest gradient of its tensor."""
-    here, slopes = _slopes(value, point, index)
+    slopes = _slopes(value, point, index)
     numeric, best, errors = math.nan, math.inf, {}
     for h, (left, right) in slopes.items():
         slope = (left + right) / 2  # the central difference
@@ -219,7 +220,6 @@ def _check_element(report, value, point, position, index, analytic, largest):
         if errors[h] < best or math.isnan(numeric):
             numeric, best = slope, errors[h]
     report.checked += 1
-    noise = 1e-12 * abs(here)  # what rounding of the function's value does to the difference at the largest h
     if best > report.tolerance and abs(numeric - analytic) <= noise:
         if abs(analytic) <= 1e-3 * noise and noise < 1e-6:
             return  # zero, and the difference is no more than rounding
