@@ -180,3 +180,11 @@ def test_ctrl_c_saves_the_model_and_exits_with_130(tmp_path):
     result = json.loads(out.splitlines()[-1])
     assert result["interrupted"] and "interrupted by Ctrl-C" in out
     assert ta.load(tmp_path / "runs/digits-1").parameter_count() == 37448
+
+
+def test_without_click_the_cure_is_named(tmp_path):
+    program = "import sys; sys.modules['click'] = None; from tinyae.cli import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr == (
+        "tinyae: the command line needs click, which is not installed. Install it with: pip install click\n"
+    )

@@ -161,6 +161,7 @@ def test_index_arrays_are_copied():
 def test_a_view_of_a_leaf_is_refused_also_after_its_tape_was_freed():
     w = ta.Tensor([1.0, 2.0], requires_grad=True)
     v, d = w[0:1], w.detach()
+    d.requires_grad = False  # as it is; w's memory stays a leaf's
     (v * 2).sum().backward()
     with pytest.raises(TapeError, match="leaf"):
         v *= 0

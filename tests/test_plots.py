@@ -42,3 +42,13 @@ def test_the_global_state_is_left_alone(tmp_path):
     before = "matplotlib.pyplot" in sys.modules
     new_figure(2, 2)
     assert ("matplotlib.pyplot" in sys.modules) == before
+
+
+def test_without_matplotlib_the_cure_is_named(monkeypatch):
+    import sys
+
+    from tinyae.errors import MissingLibraryError
+
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingLibraryError, match="drawing needs matplotlib.*pip install matplotlib"):
+        new_figure(1, 1)

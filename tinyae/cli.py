@@ -19,7 +19,7 @@ except ImportError:  # main() says how to install it
 def main():
     """The console script ``tinyae``."""
     if click is None:
-        print(f"tinyae: {missing_library('the command line', 'click', 'all')}", file=sys.stderr)
+        print(f"tinyae: {missing_library('the command line', 'click')}", file=sys.stderr)
         return 2
     try:
         with warnings.catch_warnings():

@@ -4,7 +4,9 @@ Each message names the operation, what was given, what was expected, and the cur
 also the built-in exception a Python programmer would expect, so ``except ValueError`` works.
 """
 
-import typing
+import math
+import numbers
+import operator
 
 
 class TinyaeError(Exception):
@@ -46,7 +48,7 @@ class ModelFileError(TinyaeError, ValueError):
 class TrainingError(TinyaeError, RuntimeError):
     """A training run that cannot go on, such as one whose loss became NaN; ``history`` has its whole epochs."""
 
-    history: typing.Any = None
+    history = None
 
 
 class MissingLibraryError(TinyaeError, ImportError):
@@ -91,9 +93,6 @@ def unknown(kind, given, known):
 
 def require_number(owner, name, value, *, above=None, at_least=None, below=None, at_most=None):
     """Check a hyperparameter and return it as a float; NaN and infinity are refused."""
-    import math
-    import numbers
-
     try:  # NumPy's scalars register as numbers, its bools do not
         number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else float("nan")
     except OverflowError:
@@ -114,8 +113,6 @@ def require_number(owner, name, value, *, above=None, at_least=None, below=None,
 
 def require_integer(owner, name, value, *, at_least):
     """Check a count (epochs, sizes, seeds) and return it as an int."""
-    import operator
-
     try:
         number = operator.index(value)
     except TypeError:

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 import os
+import threading
 
 from .errors import FileWriteError
 
@@ -16,19 +17,17 @@ def write_whole(path, content):
     FileWriteError
         The folder is missing, is not to be written to, or the disk is full.
     """
-    import threading  # here, not above: `import tinyae` stays fast
-    from pathlib import Path
-
-    path = Path(path)
+    path = os.fspath(path)
+    folder, name = os.path.split(path)
     if isinstance(content, str):
         content = content.encode()
-    if not path.parent.is_dir():
-        raise FileWriteError(f"cannot write {path}: there is no folder {path.parent}. Make it first.")
+    if not os.path.isdir(folder or "."):
+        raise FileWriteError(f"cannot write {path}: there is no folder {folder}. Make it first.")
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
         file = open(temporary, "xb")  # noqa: SIM115 (closed below, and removed if anything fails)
     except OSError as error:
-        raise FileWriteError(f"cannot write {path}: {error.strerror} (in the folder {path.parent}).") from error
+        raise FileWriteError(f"cannot write {path}: {error.strerror} (in the folder {folder or '.'}).") from error
     try:
         with file:
             file.write(content)

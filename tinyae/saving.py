@@ -66,7 +66,7 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
         "trained": trained,
         "sha256": checksum(architecture, trained, state),
     }
-    # one entry, not four: safetensors writes several in no fixed order, and equal models are equal files
+    # one entry: safetensors writes several in no fixed order, and equal models are to be equal files
     write_whole(path, to_bytes(state, {"tinyae": json.dumps(about)}))
 
 

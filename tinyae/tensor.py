@@ -105,7 +105,8 @@ class Tensor(Operators):
                 f"requires_grad: a tensor of type {self.dtype} cannot ask for gradients: a derivative needs real "
                 "numbers. Convert it with .astype('float32'), or give dtype='float32'."
             )
-        self._needs_gradient = self._version.leaf = bool(wanted)
+        if bool(wanted) != self._needs_gradient:  # else a detached alias could take a leaf's protection away
+            self._needs_gradient = self._version.leaf = bool(wanted)
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The values as a NumPy array: a read-only view on the host, a copy from a GPU."""

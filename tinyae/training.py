@@ -160,6 +160,7 @@ class Trainer:
         if not isinstance(model, Module):
             raise DtypeError(f"fit: the model is {brief(model)}; expected a Module, such as Autoencoder(...).")
         self.model = model
+        self._locate()
         self.epochs = require_integer("fit", "epochs", epochs, at_least=1)
         self.seed = require_integer("fit", "seed", seed, at_least=0)
         self.shuffle, self.regularizers = shuffle, require_list("fit", "regularizers", regularizers, Regularizer)
@@ -222,16 +223,17 @@ class Trainer:
                     self.stop_reason = f"interrupted by Ctrl-C after {self.epoch} whole epochs"
                 call_all(callbacks, "on_train_end")
         finally:
-            for callback in callbacks:
-                callback.close()
             for module, mode in modes:
                 module.training = mode
+            for callback in callbacks:
+                callback.close()
         self.history.stop_reason = self.stop_reason
         return self.history
 
     def _one_epoch(self, callbacks, interrupt):
         """One pass through the data; returns its record, or None after Ctrl-C."""
         model, optimizer, started = self.model, self.optimizer, time.perf_counter()
+        self._locate()
         last_good = model.snapshot(), optimizer.snapshot()
         order = order_of(len(self.x), self.seed, self.epoch, self.shuffle)
         total, total_penalty = 0.0, 0.0
@@ -266,12 +268,15 @@ class Trainer:
                 self._not_finite(f"parameter {name}", float("nan"), batch, last_good, "that step")
         return {**record, "lr": optimizer.lr, "seconds": round(time.perf_counter() - started, 4)}
 
+    def _locate(self):
+        """Where the model is, and in what type: asked once per epoch, for it looks at every tensor."""
+        self.place, self.dtype = self.model.backend, self.model.dtype
+
     def _batch(self, x, y, index):
-        place, dtype = self.model.backend, self.model.dtype
-        batch = take(x, index, place, dtype)
+        batch = take(x, index, self.place, self.dtype)
         if y is x:
             return batch, batch
-        return batch, take(y, index, place, dtype if y.dtype.kind == "f" else None)
+        return batch, take(y, index, self.place, self.dtype if y.dtype.kind == "f" else None)
 
     def evaluate(self, x, y):
         """The loss over a data set, in evaluation mode."""
