@@ -14,14 +14,16 @@ PACKAGE = Path(ta.__file__).parent
 # bottom to top: a file imports only from floors below its own
 FLOORS = [
     ["errors", "py.typed"],
-    ["backend", "random", "files", "history", "interrupt"],
+    ["backend", "random", "files", "plots", "interrupt", "rows"],
+    ["history"],
     ["context", "ops", "operands"],
     ["tape", "operators"],
     ["tensor"],
     ["apply"],
     ["functional"],
     ["losses", "nn", "optimizer", "check"],
-    ["optim", "regularizers", "callbacks", "data", "metrics", "datasets", "plots"],
+    ["optim", "regularizers", "callbacks", "data", "metrics"],
+    ["datasets"],
     ["training"],
     ["models"],
     ["saving", "recipes"],

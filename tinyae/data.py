@@ -7,16 +7,24 @@ import numpy as np
 
 from .backend import NUMPY, Backend, backend_of, get_backend
 from .errors import RangeError, ShapeError, require_integer
-from .operands import checked_array, float_type
+from .operands import checked_array, checked_kind, float_type
 from .random import Generator
+from .rows import Rows, is_rows
 from .tensor import Tensor, wrap
 
 CHUNK = 1 << 24  # elements looked at together when a data set is checked
 
 
 def as_data(name, data):
-    """A data set as an array of examples (N, ...), checked for its kind but not for its values."""
-    array = checked_array(data.data if isinstance(data, Tensor) else data, name)
+    """A data set as an array of examples (N, ...), checked for its kind but not for its values.
+
+    What is read piece by piece (a memory-mapped file, Rows, an h5py data set) comes back as Rows.
+    """
+    if is_rows(data):
+        array = data if isinstance(data, Rows) else Rows(data)
+        checked_kind(array, type(data).__name__, name)
+    else:
+        array = checked_array(data.data if isinstance(data, Tensor) else data, name)
     if array.ndim == 0:
         raise ShapeError(f"{name}: a single number was given; expected (N, ...), one entry per example.")
     return array
@@ -32,8 +40,8 @@ def check_values(name, array, unit_interval=False):
     RangeError
         Says how many values are wrong and where the first one is, or which range was found.
     """
-    xp = backend_of(array).xp
-    rows = max(1, CHUNK // max(1, array[0].size))
+    xp = place_of(array).xp
+    rows = max(1, CHUNK * len(array) // array.size)
     low, high, wrong, first = np.inf, -np.inf, 0, None
     for start in range(0, len(array), rows):
         piece = array[start : start + rows]
@@ -58,6 +66,11 @@ def check_values(name, array, unit_interval=False):
         )
 
 
+def place_of(data):
+    """The backend of a data set; what is read piece by piece comes from the host."""
+    return NUMPY if isinstance(data, Rows) else backend_of(data)
+
+
 def order_of(n, seed, epoch, shuffle):
     """The order of n examples in one epoch (counted from 0): the same for the same seed, on every backend."""
     return Generator(seed).permutation(n, step=epoch) if shuffle else np.arange(n)
@@ -65,11 +78,12 @@ def order_of(n, seed, epoch, shuffle):
 
 def take(array, index, backend, dtype):
     """The examples ``array[index]`` as a constant Tensor on ``backend``; labels keep their integer type."""
-    if backend_of(array) is not NUMPY:
-        index = backend_of(array).asarray(index)
+    source = place_of(array)
+    if source is not NUMPY:
+        index = source.asarray(index)
     piece = array[index]
-    if backend_of(array) is not backend:
-        piece = backend.asarray(backend_of(array).to_host(piece))
+    if source is not backend:
+        piece = backend.asarray(source.to_host(piece))
     return wrap(piece if dtype is None or piece.dtype == dtype else piece.astype(dtype), backend)
 
 
@@ -112,7 +126,7 @@ def batches(
         y = as_data("batches", y)
         if len(x) != len(y):
             raise ShapeError(f"batches: {len(x)} examples, but {len(y)} targets; expected as many.")
-    place = backend_of(x) if backend is None else get_backend(backend)
+    place = place_of(x) if backend is None else get_backend(backend)
     order = order_of(len(x), seed, epoch, shuffle)
     indices = (order[start : start + batch_size] for start in range(0, len(x), batch_size))
     if y is None:

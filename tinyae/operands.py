@@ -19,17 +19,22 @@ def checked_array(x, name):
             array = np.asarray(x)
         except ValueError as error:
             raise ShapeError(f"{name}: the data have no rectangular shape: {error}.") from None
+    checked_kind(array, type(x).__name__, name)
+    return array
+
+
+def checked_kind(array, given, name):
+    """Refuse types that are not numbers, and arrays without elements."""
     if array.dtype not in FLOATS and array.dtype.kind not in "iub":
         cure = "Convert them first, for example with .astype('float32')."
         if array.dtype.kind == "c":
             cure = "Give the real and the imaginary part as two arrays."
         raise DtypeError(
-            f"{name}: data of type {array.dtype} (from {type(x).__name__}); "
+            f"{name}: data of type {array.dtype} (from {given}); "
             f"expected float32, float64, integers or bools. {cure}"
         )
     if array.size == 0:
         raise ShapeError(f"{name}: the data are empty, shape {array.shape}; expected at least one element.")
-    return array
 
 
 def broadcast_error(name, arrays):

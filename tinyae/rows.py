@@ -1,0 +1,87 @@
+"""Examples that are read when they are asked for, so that a data set may be larger than memory."""
+
+import mmap
+
+import numpy as np
+
+RELEASE_AFTER = 1 << 27  # bytes of a memory-mapped file that may stand in memory before its pages are let go
+PAGES_AT_ONCE = 1 << 16  # a touched page brings its neighbours along
+
+
+class Rows:
+    """Some rows of a data set, like an array that is read piece by piece.
+
+    ``rows[3:7]`` and ``rows[index_array]`` give plain NumPy arrays; only what is asked for is read.
+
+    Parameters
+    ----------
+    source : array (N, ...)
+        In memory, memory-mapped (``np.load(path, mmap_mode="r")``), or anything with ``shape``, ``dtype``
+        and ``[...]``, such as an h5py data set.
+    index : int array (M,), optional
+        Which rows, in which order; by default all.
+    pixels : bool
+        The source holds bytes, 0 to 255; they are given as float32 from 0 to 1.
+    """
+
+    def __init__(self, source, index=None, pixels=False):
+        if isinstance(source, Rows):  # one view of the same source, not a view of a view
+            index = source.index if index is None else index if source.index is None else source.index[index]
+            source, pixels = source.source, source.pixels or pixels
+        self.source, self.index, self.pixels = source, index, pixels
+        self.shape = (len(source) if index is None else len(index), *source.shape[1:])
+        self.dtype = np.dtype(np.float32) if pixels else np.dtype(source.dtype)
+        self.ndim = len(self.shape)
+        self.size = int(np.prod(self.shape, dtype=object))
+        self._map = shared_map(source)
+        self._touched = 0
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, key):
+        if not isinstance(key, (slice, np.ndarray)):
+            key = np.asarray(key)
+        piece = self._read(key if self.index is None else self.index[key])
+        return piece / np.float32(255) if self.pixels else piece
+
+    def _read(self, where):
+        if not isinstance(self.source, np.ndarray) and isinstance(where, np.ndarray) and where.ndim:
+            # h5py and its like take rising row numbers only
+            rising, place = np.unique(where, return_inverse=True)
+            return np.asarray(self.source[rising])[place]
+        piece = np.array(self.source[where])  # a copy: a view would keep the pages
+        if self._map is not None:
+            self._touched += piece.nbytes + PAGES_AT_ONCE * np.size(where)
+            if self._touched > RELEASE_AFTER:
+                # read pages count as this process's memory until they are given back; the file keeps them
+                self._map.madvise(mmap.MADV_DONTNEED)
+                self._touched = 0
+        return piece
+
+    def __array__(self, dtype=None, copy=None):
+        whole = self[:]
+        return whole if dtype is None else whole.astype(dtype)
+
+    def __repr__(self):
+        return f"<{len(self)} rows of {self.dtype} {self.shape[1:]}>"
+
+
+def shared_map(array):
+    """The memory map an array looks into, if giving pages back loses nothing; else None."""
+    mode = None
+    while isinstance(array, np.ndarray):
+        mode = getattr(array, "mode", mode)
+        array = array.base
+    # mode "c" keeps changes in memory alone: those pages are the only copy
+    is_shared = isinstance(array, mmap.mmap) and mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED")
+    return array if is_shared else None
+
+
+def is_rows(data):
+    """Is this read piece by piece: Rows, a memory-mapped array, or an object like an h5py data set?"""
+    if isinstance(data, np.ndarray):
+        return shared_map(data) is not None
+    return isinstance(data, Rows) or (
+        type(data).__module__.split(".")[0] in ("h5py", "zarr") and hasattr(data, "shape") and hasattr(data, "dtype")
+    )
