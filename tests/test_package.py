@@ -14,7 +14,8 @@ PACKAGE = Path(ta.__file__).parent
 # bottom to top: a file imports only from floors below its own
 FLOORS = [
     ["errors", "py.typed"],
-    ["backend", "random", "files", "plots", "interrupt", "rows"],
+    ["backend", "random", "files", "interrupt", "rows"],
+    ["plots"],
     ["history"],
     ["context", "ops", "operands"],
     ["tape", "operators"],
