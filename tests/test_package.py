@@ -15,7 +15,7 @@ PACKAGE = Path(ta.__file__).parent
 FLOORS = [
     ["errors", "py.typed"],
     ["backend", "random", "files", "interrupt", "rows"],
-    ["plots"],
+    ["plots", "archive"],
     ["history"],
     ["context", "ops", "operands"],
     ["tape", "operators"],

@@ -2,13 +2,16 @@
 
 import json
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
 from safetensors.numpy import save as to_bytes
 
 import tinyae as ta
+from tinyae.archive import write_archive
 from tinyae.errors import DtypeError, FileWriteError, ModelFileError, StateError
+from tinyae.saving import describe
 
 
 @pytest.fixture
@@ -109,17 +112,10 @@ def test_other_files_and_missing_ones(tmp_path):
 
 
 def test_an_architecture_that_does_not_fit_its_numbers(digits_model, tmp_path):
-    from tinyae.saving import FORMAT, VERSION, checksum, describe
-
-    state = digits_model.state_dict()
-    architecture = json.dumps(describe(digits_model, [])).replace('"out_features": 16', '"out_features": 17')
-    metadata = {
-        "format": FORMAT,
-        "version": VERSION,
-        "architecture": architecture,
-        "sha256": checksum(architecture, [], state),
-    }
-    (tmp_path / "m").write_bytes(to_bytes(state, {"tinyae": json.dumps(metadata)}))
+    architecture = json.loads(json.dumps(describe(digits_model, [])).replace('"out_features": 16', '"out_features": 17'))
+    write_archive(
+        tmp_path / "m", "tinyae.model", {"architecture": architecture, "trained": []}, digits_model.state_dict()
+    )
     with pytest.raises(ModelFileError, match="do not fit together"):
         ta.load(tmp_path / "m")
 
@@ -172,20 +168,37 @@ def test_every_tensor_keeps_its_own_type(tmp_path):
 
 @pytest.mark.parametrize(
     "architecture",
-    ["null", "[]", "3", '{"class": "Dense", "config": null}', "[" * 100_000, '{"class": "same as", "config": 7}'],
+    [None, [], 3, {"class": "Dense", "config": None}, {"class": "same as", "config": 7}, {}, "Dense"],
 )
 def test_forged_architectures_are_refused(architecture, tmp_path):
-    from tinyae.saving import FORMAT, VERSION, checksum
-
-    metadata = {
-        "format": FORMAT,
-        "version": VERSION,
-        "architecture": architecture,
-        "sha256": checksum(architecture, [], {}),
-    }
-    (tmp_path / "m").write_bytes(to_bytes({}, {"tinyae": json.dumps(metadata)}))
+    write_archive(tmp_path / "m", "tinyae.model", {"architecture": architecture, "trained": []}, {})
     with pytest.raises(ModelFileError):
         ta.load(tmp_path / "m")
+
+
+def test_metadata_nested_without_end_are_refused(tmp_path):
+    (tmp_path / "m").write_bytes(to_bytes({}, {"tinyae": '{"format": "tinyae.model", "a": ' + "[" * 100_000}))
+    with pytest.raises(ModelFileError):
+        ta.load(tmp_path / "m")
+
+
+def test_a_forged_architecture_allocates_no_more_than_the_file_holds(tmp_path):
+    huge = describe(ta.Dense(2, 2), [])
+    huge["config"] |= {"in_features": 100_000, "out_features": 100_000}
+    write_archive(
+        tmp_path / "m", "tinyae.model", {"architecture": huge, "trained": []}, ta.Dense(2, 2).state_dict()
+    )
+    tracemalloc.start()
+    with pytest.raises(ModelFileError, match="more weights"):
+        ta.load(tmp_path / "m")
+    assert tracemalloc.get_traced_memory()[1] < 1e7
+    tracemalloc.stop()
+
+
+def test_a_checkpoint_is_not_a_model(tmp_path):
+    write_archive(tmp_path / "c", "tinyae.checkpoint", {}, {})
+    with pytest.raises(ModelFileError, match="is a tinyae checkpoint, not a model"):
+        ta.load(tmp_path / "c")
 
 
 @pytest.mark.parametrize(

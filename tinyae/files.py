@@ -2,12 +2,15 @@
 
 import os
 import threading
+from contextlib import suppress
 
 from .errors import FileWriteError
 
 
-def write_whole(path, content):
+def write_whole(path, content, keep=None):
     """Write bytes or text under a temporary name, flush it to the disk, then rename it into place.
+
+    With ``keep`` the old file is renamed to that first, and so replaces what was called so.
 
     Whatever happens on the way (Ctrl-C, a full disk, a crash), ``path`` holds the old content or the
     new one, never a part.
@@ -33,11 +36,25 @@ def write_whole(path, content):
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if keep is not None and os.path.exists(path):
+            os.replace(path, keep)
         os.replace(temporary, path)
+        flush_folder(folder or ".")
     except BaseException as error:
-        os.unlink(temporary)
+        with suppress(OSError):
+            os.unlink(temporary)
         if isinstance(error, OSError):
             raise FileWriteError(
                 f"cannot write {path}: {error.strerror or error}. What was there is unchanged."
             ) from error
         raise
+
+
+def flush_folder(folder):
+    """Make a renaming last through a power cut; not every system can."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -317,3 +317,31 @@ def _check_range(name, which, x):
             f"{name}: the {which} ranges from {x.data.min():.8g} to {x.data.max():.8g}; expected values in [0, 1]. "
             "Divide pixels by 255, or use mse_loss."
         )
+
+
+# ---------------------------------------------------------------- losses by name, for fit
+
+# (model, x, y) -> scalar Tensor. The targets were checked once for the whole data set, so the
+# operations are applied without the checks of the public functions.
+LOSSES = {
+    "mse": lambda model, x, y: apply(MSE, *same_shape(model(x), y), reduction="mean"),
+    "bce": lambda model, x, y: apply(BCEWithLogits, *same_shape(model.before_sigmoid(x), y), reduction="mean"),
+    "cross_entropy": lambda model, x, y: cross_entropy(model(x), y),
+}
+
+
+def same_shape(prediction, target):
+    """Both, if the model's output can be compared with its target."""
+    if prediction.shape != target.shape:
+        raise ShapeError(
+            f"fit: the model's output has shape {prediction.shape}, its target {target.shape}; they must be equal. "
+            "End the model with a Reshape(...) to the shape of one example, or give flat data."
+        )
+    return prediction, target
+
+
+def loss_function(loss):
+    """A loss by name, or a function (prediction, target) -> scalar Tensor."""
+    if callable(loss):
+        return lambda model, x, y: loss(model(x), y)
+    return lookup("loss", loss, LOSSES)

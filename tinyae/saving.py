@@ -1,14 +1,11 @@
-"""Saving and loading models: numbers in safetensors, the architecture as JSON beside them.
+"""Saving and loading models: the numbers, and the architecture to put them into.
 
-No pickle: a model file is data, and loading one never runs code from it.
-
-The file is a safetensors file. Its metadata has one entry ``tinyae``, JSON with ``format``
-("tinyae.model"), ``version``, ``architecture`` (each module as ``{"class": name, "config":
-arguments}``, parts nested), ``trained``, the names of the parameters, and ``sha256``, a checksum over the
-architecture and all numbers.
+A model file is an archive (``archive.py``) with ``architecture`` (each module as ``{"class": name,
+"config": arguments}``, parts nested) and ``trained``, the names of the parameters.
 """
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -16,15 +13,14 @@ from typing import Any
 import numpy as np
 
 from . import models, nn
+from .archive import read_archive, write_archive
 from .backend import FLOATS
 from .context import generator, use
 from .errors import ModelFileError, StateError, TinyaeError, require_list
-from .files import write_whole
 from .nn.module import Module
 from .random import Generator
 from .tensor import Tensor
 
-FORMAT, VERSION = "tinyae.model", "1"
 KNOWN_CLASSES = {name: getattr(package, name) for package in (nn, models) for name in package.__all__}
 
 
@@ -45,29 +41,18 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     FileWriteError
         The file cannot be written.
     """
-    from safetensors.numpy import save as to_bytes
-
     if not isinstance(model, Module):
         raise StateError(f"save: {type(model).__name__} given; expected a model (a Module).")
     path = checked_path("save", path)
     refuse_shared_tensors(model)
-    state = {name: np.ascontiguousarray(value) for name, value in model.state_dict().items()}
+    about = {"architecture": describe(model, []), "trained": [name for name, _ in model.named_parameters()]}
     try:
-        architecture = json.dumps(describe(model, []))
+        json.dumps(about)
     except TypeError as error:
         raise StateError(
             f"save: a config() returns what JSON cannot hold: {error}. Return plain numbers and strings."
         ) from error
-    trained = [name for name, _ in model.named_parameters()]
-    about = {
-        "format": FORMAT,
-        "version": VERSION,
-        "architecture": architecture,
-        "trained": trained,
-        "sha256": checksum(architecture, trained, state),
-    }
-    # one entry: safetensors writes several in no fixed order, and equal models are to be equal files
-    write_whole(path, to_bytes(state, {"tinyae": json.dumps(about)}))
+    write_archive(path, "tinyae.model", about, model.state_dict())
 
 
 def load(path: str | os.PathLike[str], classes: Sequence[type[Module]] = ()) -> Any:
@@ -89,13 +74,11 @@ def load(path: str | os.PathLike[str], classes: Sequence[type[Module]] = ()) -> 
     require_list("load", "classes", classes, type)
     if os.path.isdir(path):
         path = os.path.join(path, "model.safetensors")
-    if not os.path.isfile(path):
-        raise ModelFileError(f"load: there is no file {path}.")
-    architecture, trained, state = read(path)
+    about, state = read_archive(path, "tinyae.model")
     known = {**KNOWN_CLASSES, **{cls.__name__: cls for cls in classes}}
     try:
-        with use(generator, Generator(0)):  # weights that are drawn and replaced cost the user's generator nothing
-            model = rebuild(json.loads(architecture), known, path, [])
+        with use(generator, Blank(sum(array.size for array in state.values()))):
+            model = rebuild(about["architecture"], known, path, [])
         if not isinstance(model, Module):
             raise ModelFileError(f"load: {path} describes no model.")
         for name, tensor in model.named_tensors():
@@ -104,7 +87,7 @@ def load(path: str | os.PathLike[str], classes: Sequence[type[Module]] = ()) -> 
         model.load_state_dict(state)
         for name, tensor in model.named_tensors():
             if tensor.dtype in FLOATS:
-                tensor.requires_grad = name in trained
+                tensor.requires_grad = name in about["trained"]
     except ModelFileError:
         raise
     except (
@@ -121,43 +104,20 @@ def load(path: str | os.PathLike[str], classes: Sequence[type[Module]] = ()) -> 
     return model
 
 
-def read(path):
-    """The architecture (JSON text), the names of what is trained, and the arrays of a model file, after every check."""
-    from safetensors import SafetensorError, safe_open
+class Blank(Generator):
+    """Zeros in place of initial weights, which a file's own numbers replace; never more than the file holds."""
 
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = json.loads((file.metadata() or {}).get("tinyae", "{}"))
-            if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
-                raise ModelFileError(
-                    f"load: {path} is a safetensors file, but not a tinyae model (its metadata have no entry 'tinyae' of ours)."
-                )
-            if metadata.get("version") != VERSION:
-                raise ModelFileError(
-                    f"load: {path} is a tinyae model of version {metadata.get('version')}; this tinyae reads version {VERSION}. "
-                    "Install the tinyae that wrote it, or train the model again."
-                )
-            state = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError, RecursionError, json.JSONDecodeError) as error:
-        raise ModelFileError(f"load: {path} is truncated, damaged, or not a safetensors file: {error}") from error
-    architecture, trained = metadata.get("architecture", ""), metadata.get("trained", [])
-    if metadata.get("sha256") != checksum(architecture, trained, state):
-        raise ModelFileError(
-            f"load: {path} is damaged: its content does not match its checksum. Use another copy of the file."
-        )
-    return architecture, trained, state
+    def __init__(self, budget):
+        super().__init__(0)
+        self.budget = budget
 
+    def uniform(self, shape, purpose, step=None, xp=np):
+        self.budget -= math.prod(shape)
+        if self.budget < 0:
+            raise StateError(f"the architecture has more weights, such as {shape}, than the file has numbers.")
+        return np.zeros(shape, np.float32)
 
-def checksum(architecture, trained, state):
-    """SHA-256 over the architecture, what is trained, and every array's name, type, shape and bytes."""
-    import hashlib
-
-    digest = hashlib.sha256(json.dumps([architecture, trained]).encode())
-    for name in sorted(state):
-        array = state[name]
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    normal = uniform
 
 
 def describe(value, seen):

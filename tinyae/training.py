@@ -21,8 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from . import losses
-from .apply import apply
 from .callbacks import Callback, Progress
 from .context import generator, recording, use
 from .data import as_data, check_values, order_of, take
@@ -33,12 +31,12 @@ from .errors import (
     TrainingError,
     brief,
     known_name,
-    lookup,
     require_integer,
     require_list,
 )
 from .history import History
 from .interrupt import deferred_interrupt
+from .losses import LOSSES, loss_function
 from .nn.module import Module
 from .optim import make_optimizer
 from .optimizer import Optimizer
@@ -51,34 +49,6 @@ DEFAULT_BATCH_SIZE = 32
 
 class CollapseWarning(UserWarning):
     """The model has come to predict the same output for every input."""
-
-
-# ---------------------------------------------------------------- losses by name
-
-# (model, x, y) -> scalar Tensor. The targets were checked once for the whole data set, so the
-# operations are applied without the checks of the public functions.
-LOSSES = {
-    "mse": lambda model, x, y: apply(losses.MSE, *same_shape(model(x), y), reduction="mean"),
-    "bce": lambda model, x, y: apply(losses.BCEWithLogits, *same_shape(model.before_sigmoid(x), y), reduction="mean"),
-    "cross_entropy": lambda model, x, y: losses.cross_entropy(model(x), y),
-}
-
-
-def same_shape(prediction, target):
-    """Both, if the model's output can be compared with its target."""
-    if prediction.shape != target.shape:
-        raise ShapeError(
-            f"fit: the model's output has shape {prediction.shape}, its target {target.shape}; they must be equal. "
-            "End the model with a Reshape(...) to the shape of one example, or give flat data."
-        )
-    return prediction, target
-
-
-def loss_function(loss):
-    """A loss by name, or a function (prediction, target) -> scalar Tensor."""
-    if callable(loss):
-        return lambda model, x, y: loss(model(x), y)
-    return lookup("loss", loss, LOSSES)
 
 
 # ---------------------------------------------------------------- the loop
