@@ -24,6 +24,7 @@ FLOORS = [
     ["functional"],
     ["losses", "nn", "optimizer", "check"],
     ["optim", "regularizers", "callbacks", "data", "metrics"],
+    ["schedules", "clipping", "checkpoint", "rehearsal"],
     ["datasets"],
     ["training"],
     ["models"],

@@ -112,7 +112,9 @@ def test_other_files_and_missing_ones(tmp_path):
 
 
 def test_an_architecture_that_does_not_fit_its_numbers(digits_model, tmp_path):
-    architecture = json.loads(json.dumps(describe(digits_model, [])).replace('"out_features": 16', '"out_features": 17'))
+    architecture = json.loads(
+        json.dumps(describe(digits_model, [])).replace('"out_features": 16', '"out_features": 17')
+    )
     write_archive(
         tmp_path / "m", "tinyae.model", {"architecture": architecture, "trained": []}, digits_model.state_dict()
     )
@@ -185,9 +187,7 @@ def test_metadata_nested_without_end_are_refused(tmp_path):
 def test_a_forged_architecture_allocates_no_more_than_the_file_holds(tmp_path):
     huge = describe(ta.Dense(2, 2), [])
     huge["config"] |= {"in_features": 100_000, "out_features": 100_000}
-    write_archive(
-        tmp_path / "m", "tinyae.model", {"architecture": huge, "trained": []}, ta.Dense(2, 2).state_dict()
-    )
+    write_archive(tmp_path / "m", "tinyae.model", {"architecture": huge, "trained": []}, ta.Dense(2, 2).state_dict())
     tracemalloc.start()
     with pytest.raises(ModelFileError, match="more weights"):
         ta.load(tmp_path / "m")

@@ -9,6 +9,8 @@ from .apply import apply
 from .backend import get_backend
 from .callbacks import Callback, EarlyStopping, StopAtLoss
 from .check import check_gradients
+from .checkpoint import Checkpoint
+from .clipping import ClipNorm, ClipValue, clip_by_norm, clip_by_value
 from .context import manual_seed, no_grad
 from .data import batches
 from .functional import (
@@ -39,10 +41,12 @@ from .losses import (
 from .models import Autoencoder
 from .nn import Activation, Dense, Dropout, Flatten, GaussianNoise, Module, Reshape, Sequential
 from .ops import Op
-from .optim import SGD, Adam, GradientDescent, Momentum
+from .optim import LBFGS, SGD, AdaGrad, Adam, GradientDescent, Momentum, RMSProp
 from .optimizer import Optimizer
 from .regularizers import L1, L2
+from .rows import Rows
 from .saving import load, save
+from .schedules import CosineDecay, ReduceOnPlateau, Schedule, StepDecay, WarmUp
 from .tensor import Tensor
 from .training import CollapseWarning, fit
 
@@ -50,10 +54,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Activation",
+    "AdaGrad",
     "Adam",
     "Autoencoder",
     "Callback",
+    "Checkpoint",
+    "ClipNorm",
+    "ClipValue",
     "CollapseWarning",
+    "CosineDecay",
     "Dense",
     "Dropout",
     "EarlyStopping",
@@ -63,20 +72,29 @@ __all__ = [
     "History",
     "L1",
     "L2",
+    "LBFGS",
     "Module",
+    "Momentum",
     "Op",
     "Optimizer",
-    "Momentum",
+    "RMSProp",
+    "ReduceOnPlateau",
     "Reshape",
+    "Rows",
     "SGD",
+    "Schedule",
     "Sequential",
+    "StepDecay",
     "StopAtLoss",
     "Tensor",
+    "WarmUp",
     "apply",
     "batches",
     "bce_with_logits_loss",
     "binary_cross_entropy",
     "check_gradients",
+    "clip_by_norm",
+    "clip_by_value",
     "concatenate",
     "cross_entropy",
     "datasets",

@@ -4,12 +4,17 @@ Write your own as a subclass of Callback. It can read ``self.trainer`` (``model`
 ``history``, ``epoch``) and end the training with ``self.trainer.stop("reason")``.
 """
 
+import inspect
 import math
 import shutil
 import sys
 from typing import Any
 
+import numpy as np
+
 from .errors import RangeError, require_integer, require_number
+
+PLAIN = (bool, int, float, str, type(None))
 
 
 class Callback:
@@ -27,17 +32,35 @@ class Callback:
     def on_epoch_begin(self, epoch: int) -> None:
         pass
 
+    def on_gradients(self, batch: int) -> None:
+        """The gradients are there, the step is still to come: the place to look at them, or to clip them."""
+
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         pass
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         pass
 
+    def on_epoch_complete(self, epoch: int) -> None:
+        """Every callback has seen the end of the epoch: the state is whole, and can be written."""
+
     def on_train_end(self) -> None:
         """Also called after Ctrl-C, but not after an error."""
 
     def close(self) -> None:
         """Called last, however training ended: give back what was opened."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What must be remembered to go on from a checkpoint: numbers, strings, NumPy arrays, lists and dicts of them."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Remember it again; called after ``on_train_begin``."""
+
+    def __repr__(self) -> str:
+        names = [name for name in inspect.signature(type(self)).parameters if hasattr(self, name)]
+        plain = {name: value for name in names if isinstance(value := getattr(self, name), PLAIN)}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in plain.items())})"
 
 
 def monitored(owner, monitor, names):
@@ -84,6 +107,18 @@ class EarlyStopping(Callback):
         elif epoch - self.best_epoch >= self.patience:
             self.trainer.stop(f"{self.name} has not fallen for {epoch - self.best_epoch} epochs")
 
+    def state_dict(self) -> dict[str, Any]:
+        model = self.trainer.model
+        weights = self.best_weights
+        if weights is not None:
+            weights = [np.array(model.backend.to_host(array)) for array in weights]
+        return {"best": self.best, "best_epoch": self.best_epoch, "best_weights": weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.best_epoch, self.best_weights = state["best"], state["best_epoch"], state["best_weights"]
+        if self.best_weights is not None:
+            self.best_weights = [self.trainer.model.backend.asarray(array) for array in self.best_weights]
+
     def on_train_end(self) -> None:
         if self.best_weights is not None:
             self.trainer.model.restore(self.best_weights)
@@ -121,7 +156,8 @@ class Progress(Callback):
             # a terminal that reports its size as 0 x 0, as some containers do, would show nothing
             columns, lines = (None, None) if notebook else shutil.get_terminal_size()
             batches = self.trainer.epochs * self.trainer.batches_per_epoch
-            self.bar = tqdm(total=batches, unit="batch", mininterval=0.1, ncols=columns, nrows=lines)
+            done = self.trainer.epoch * self.trainer.batches_per_epoch
+            self.bar = tqdm(total=batches, initial=done, unit="batch", mininterval=0.1, ncols=columns, nrows=lines)
 
     def on_epoch_begin(self, epoch: int) -> None:
         if self.bar is not None:

@@ -30,8 +30,7 @@ def checked_kind(array, given, name):
         if array.dtype.kind == "c":
             cure = "Give the real and the imaginary part as two arrays."
         raise DtypeError(
-            f"{name}: data of type {array.dtype} (from {given}); "
-            f"expected float32, float64, integers or bools. {cure}"
+            f"{name}: data of type {array.dtype} (from {given}); expected float32, float64, integers or bools. {cure}"
         )
     if array.size == 0:
         raise ShapeError(f"{name}: the data are empty, shape {array.shape}; expected at least one element.")

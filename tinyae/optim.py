@@ -8,10 +8,13 @@ parameter at a time: ``update(xp, theta, g, state...)`` works on plain arrays, i
 What they share (the list of parameters, their state, ``step()``) is in ``optimizer.py``.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from .errors import RangeError, brief, lookup, require_number
-from .optimizer import Optimizer
+import numpy as np
+
+from .errors import DtypeError, RangeError, brief, known_name, require_integer, require_number
+from .optimizer import Optimizer, no_learning_rate
 
 
 class GradientDescent(Optimizer):
@@ -22,7 +25,7 @@ class GradientDescent(Optimizer):
     Goodfellow, Bengio and Courville, *Deep Learning* (2016), eq. 4.5.
     """
 
-    full_batch = True
+    full_batch, about = True, "gradient descent"
 
     def update(self, xp, theta, g):
         theta -= self.lr * g
@@ -83,6 +86,52 @@ class Momentum(Optimizer):
         theta -= self.lr * step
 
 
+class AdaGrad(Optimizer):
+    r"""AdaGrad: each weight's step is divided by the root of all squared gradients it has seen.
+
+    .. math:: G \leftarrow G + g^2, \qquad \theta \leftarrow \theta - \eta \, g / (\sqrt{G} + \epsilon)
+
+    Rarely used weights keep large steps; every step is smaller than the one before. Duchi, Hazan and
+    Singer, "Adaptive subgradient methods for online learning and stochastic optimization" (2011), figure 1
+    with diagonal matrices, their :math:`\delta` being :math:`\epsilon`. As in PyTorch, but for the name.
+    """
+
+    setting_names = ("lr", "eps")
+    state_names = ("G",)
+
+    def __init__(self, params: Any, lr: float = 1e-2, eps: float = 1e-10) -> None:
+        super().__init__(params, lr)
+        self.eps = require_number("AdaGrad", "eps", eps, above=0)
+
+    def update(self, xp, theta, g, G):
+        G += g * g
+        theta -= self.lr * g / (xp.sqrt(G) + self.eps)
+
+
+class RMSProp(Optimizer):
+    r"""RMSProp: AdaGrad that forgets, so that its steps do not die out.
+
+    .. math:: v \leftarrow \rho v + (1 - \rho) g^2, \qquad \theta \leftarrow \theta - \eta \, g / (\sqrt{v} + \epsilon)
+
+    Tieleman and Hinton, lecture 6.5 of "Neural networks for machine learning" (2012), with their
+    :math:`\rho = 0.9`; the slide has no :math:`\epsilon`. Ours stands outside the root, as in PyTorch (whose
+    default :math:`\rho`, there called alpha, is 0.99); Keras puts it inside. v starts at 0 and is not
+    corrected for it: the first steps are up to :math:`1/\sqrt{1-\rho}` times too large. Adam mends that.
+    """
+
+    setting_names = ("lr", "rho", "eps")
+    state_names = ("v",)
+
+    def __init__(self, params: Any, lr: float = 1e-3, rho: float = 0.9, eps: float = 1e-8) -> None:
+        super().__init__(params, lr)
+        self.rho = require_number("RMSProp", "rho", rho, at_least=0, below=1)
+        self.eps = require_number("RMSProp", "eps", eps, above=0)
+
+    def update(self, xp, theta, g, v):
+        v[...] = self.rho * v + (1 - self.rho) * g * g
+        theta -= self.lr * g / (xp.sqrt(v) + self.eps)
+
+
 class Adam(Optimizer):
     r"""Adam: each weight has a step size of its own, from running means of g and g squared.
 
@@ -134,15 +183,95 @@ class Adam(Optimizer):
         theta -= self.lr * m_hat / (xp.sqrt(v_hat) + self.eps)
 
 
-OPTIMIZERS = {"gd": GradientDescent, "sgd": SGD, "momentum": Momentum, "adam": Adam}
-DEFAULT_LR = {"gd": 0.1, "sgd": 0.1, "momentum": 0.1, "adam": 1e-3}
+class LBFGS(Optimizer):
+    r"""L-BFGS: a second-order method, that guesses the curvature from the last few gradients.
+
+    Newton's step :math:`\theta \leftarrow \theta - H^{-1} \nabla L` needs the inverse of the matrix of second
+    derivatives, too large to write down. L-BFGS builds :math:`H^{-1} \nabla L` from the last ``memory``
+    pairs :math:`(\theta_{k+1} - \theta_k, \nabla L_{k+1} - \nabla L_k)`, and a line search finds how far to go:
+    there is no learning rate. It needs the exact gradient, so ``fit`` takes all examples as one batch, as for
+    gradient descent. Liu and Nocedal, "On the limited memory BFGS method" (1989); Nocedal and Wright,
+    *Numerical Optimization* (2006), algorithm 7.5.
+
+    The one optimizer here that is not written by hand: SciPy's ``L-BFGS-B`` does the work, in float64 and on
+    the host. One step is ``iterations`` of its iterations; the next step begins with an empty memory.
+
+    Parameters
+    ----------
+    iterations : int
+        Iterations in a step, and so in an epoch of ``fit``.
+    memory : int
+        How many pairs are remembered.
+    """
+
+    full_batch, needs_closure, has_lr, about = True, True, False, "L-BFGS"
+    setting_names = ("iterations", "memory")
+
+    def __init__(self, params: Any, iterations: int = 20, memory: int = 10) -> None:
+        super().__init__(params, None)
+        self.iterations = require_integer("LBFGS", "iterations", iterations, at_least=1)
+        self.memory = require_integer("LBFGS", "memory", memory, at_least=1)
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Minimise for ``iterations`` iterations.
+
+        Parameters
+        ----------
+        closure : function
+            Computes the loss anew, leaves its gradients in the parameters, and returns it as a float.
+        """
+        from scipy.optimize import minimize
+
+        if not callable(closure):
+            raise DtypeError(
+                "LBFGS: step(closure) needs a function that computes the loss and its gradients and returns the loss "
+                "as a float: within a step it is looked at several times. fit(optimizer='lbfgs') gives it."
+            )
+
+        def write(vector):
+            for tensor, start in zip(self.params, starts):
+                part = vector[start : start + tensor.size].reshape(tensor.shape).astype(tensor.dtype)
+                tensor.data[...] = tensor.backend.asarray(part)
+                tensor.mark_changed()
+
+        def loss_and_gradient(vector):
+            write(vector)
+            loss = float(closure())
+            return loss, np.concatenate([gradient(tensor) for tensor in self.params])
+
+        def gradient(tensor):
+            g = np.zeros(tensor.shape) if tensor.grad is None else tensor.backend.to_host(tensor.grad)
+            return np.asarray(g, np.float64).ravel()
+
+        starts = np.cumsum([0, *(tensor.size for tensor in self.params[:-1])])
+        begin = np.concatenate([np.asarray(p.backend.to_host(p.data), np.float64).ravel() for p in self.params])
+        options = {"maxiter": self.iterations, "maxcor": self.memory, "ftol": 0, "gtol": 0}
+        found = minimize(loss_and_gradient, begin, jac=True, method="L-BFGS-B", options=options)
+        write(found.x)
+        self.t += 1
 
 
-def make_optimizer(name, params, lr=None):
-    """The optimizer called ``name`` (``gd``, ``sgd``, ``momentum``, ``adam``), with its default learning rate for None."""
+OPTIMIZERS = {
+    "gd": GradientDescent,
+    "sgd": SGD,
+    "momentum": Momentum,
+    "adagrad": AdaGrad,
+    "rmsprop": RMSProp,
+    "adam": Adam,
+    "lbfgs": LBFGS,
+}
+DEFAULT_LR = {"gd": 0.1, "sgd": 0.1, "momentum": 0.1, "adagrad": 1e-2, "rmsprop": 1e-3, "adam": 1e-3}
+
+
+def make_optimizer(name, params, lr=None, **settings):
+    """The optimizer called ``name`` (a key of OPTIMIZERS), with its default learning rate for None."""
     if isinstance(name, type):
         raise RangeError(
             f"optimizer: the class {name.__name__} was given; make one: {name.__name__}(model.parameters(), ...)."
         )
-    default = lookup("optimizer", name, DEFAULT_LR)
-    return lookup("optimizer", name, OPTIMIZERS)(params, lr=default if lr is None else lr)
+    name = known_name("optimizer", name, OPTIMIZERS)
+    if OPTIMIZERS[name].has_lr:
+        settings["lr"] = DEFAULT_LR[name] if lr is None else lr
+    elif lr is not None:
+        raise RangeError(f"optimizer: lr={brief(lr)} was given, but {no_learning_rate(name)}")
+    return OPTIMIZERS[name](params, **settings)

@@ -27,8 +27,11 @@ class Optimizer:
     setting_names: tuple = ("lr",)  # the arguments of __init__ after the parameters
     state_names: tuple = ()  # arrays kept per parameter, all zero at first
     full_batch = False  # must see all examples in every step
+    about = ""  # its name in a sentence
+    has_lr = True
+    needs_closure = False  # looks at the loss several times in a step: step(closure)
 
-    def __init__(self, params: Any, lr: float) -> None:
+    def __init__(self, params: Any, lr: float | None) -> None:
         name = type(self).__name__
         if not isinstance(params, (Tensor, Iterable)):
             raise DtypeError(
@@ -43,18 +46,23 @@ class Optimizer:
                     f"{name}: parameter {i} is {brief(tensor)}; expected a leaf, a Tensor with requires_grad=True."
                 )
         self.params = params
-        self.lr = lr
+        self._lr: float | None = None
+        if self.has_lr:
+            self.lr = lr
         if len({id(tensor) for tensor in params}) < len(params):
             raise RangeError(f"{name}: a parameter is given twice; it would make two steps at a time.")
         self.t = 0  # steps made, also for a parameter that had no gradient in some of them
         self.state = [{s: p.backend.xp.zeros_like(p.data) for s in self.state_names} for p in params]
 
     @property
-    def lr(self) -> float:
+    def lr(self) -> Any:
+        """The learning rate; None for an algorithm without one."""
         return self._lr
 
     @lr.setter
-    def lr(self, lr: float) -> None:
+    def lr(self, lr: Any) -> None:
+        if not self.has_lr:
+            raise RangeError(f"lr={brief(lr)} was set, but {no_learning_rate(type(self).__name__)}")
         self._lr = require_number(type(self).__name__, "lr", lr, above=0)
 
     def update(self, xp, theta, g, **state):
@@ -160,3 +168,8 @@ class Optimizer:
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings().items())})"
+
+
+def no_learning_rate(name):
+    """Why an optimizer takes none."""
+    return f"{name} has no learning rate: a line search finds the length of its steps. Leave lr and schedules away."

@@ -19,6 +19,9 @@ class Regularizer:
     def penalty(self, weight: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(strength={self.strength:g})"
+
     def __call__(self, model: Module) -> Any:
         """The penalty of all weights (parameters of rank 2 or more), as a scalar to add to the loss."""
         return sum(self.penalty(w) for w in model.parameters() if w.ndim > 1)

@@ -22,29 +22,30 @@ from typing import Any
 import numpy as np
 
 from .callbacks import Callback, Progress
+from .checkpoint import Checkpoint, refuse_other_settings
 from .context import generator, recording, use
-from .data import as_data, check_values, order_of, take
-from .errors import (
-    DtypeError,
-    RangeError,
-    ShapeError,
-    TrainingError,
-    brief,
-    known_name,
-    require_integer,
-    require_list,
-)
+from .data import order_of
+from .errors import DtypeError, RangeError, TrainingError, brief, known_name, require_integer, require_list
 from .history import History
 from .interrupt import deferred_interrupt
 from .losses import LOSSES, loss_function
 from .nn.module import Module
-from .optim import make_optimizer
-from .optimizer import Optimizer
+from .optimizer import Optimizer, no_learning_rate
 from .random import Generator
 from .regularizers import Regularizer
+from .rehearsal import (
+    checked_batch_size,
+    checked_data,
+    checked_optimizer,
+    checked_validation,
+    fingerprint,
+    make_batch,
+    rehearse,
+)
+from .schedules import Schedule
 from .tensor import Tensor
 
-DEFAULT_BATCH_SIZE = 32
+LARGEST_EVALUATION = 4096  # examples at once, however large the batches of the training are
 
 
 class CollapseWarning(UserWarning):
@@ -76,16 +77,19 @@ def fit(
     ----------
     model : Module
     x : array (N, ...)
-        Moved to the model's backend and converted to its float type batch by batch.
+        Moved to the model's backend and converted to its float type batch by batch. A memory-mapped
+        array (``np.load(path, mmap_mode="r")``) may be larger than memory.
     y : array (N, ...)
         Targets; for an autoencoder x itself. Integer labels (N,) for ``"cross_entropy"``.
     epochs : int
     batch_size : int, optional
-        32 by default. Gradient descent takes all N and refuses another number.
+        32 by default. Gradient descent and L-BFGS take all N and refuse another number.
     optimizer : str or Optimizer
-        ``"gd"``, ``"sgd"``, ``"momentum"``, ``"adam"``, or one made from the model's parameters.
+        ``"gd"``, ``"sgd"``, ``"momentum"``, ``"adagrad"``, ``"rmsprop"``, ``"adam"``, ``"lbfgs"``, or one
+        made from the model's parameters.
     lr : float, optional
-        Learning rate for an optimizer given by name; by default 1e-3 for Adam, 0.1 for the others.
+        Learning rate for an optimizer given by name; by default 1e-3 for Adam and RMSProp, 1e-2 for AdaGrad,
+        0.1 for the others. L-BFGS has none.
     loss : str or function
         ``"mse"`` and ``"bce"``: the mean over all elements; ``"bce"`` expects a model that ends in a
         sigmoid and computes from the value before it. ``"cross_entropy"``: the mean over rows. Or a
@@ -97,6 +101,7 @@ def fit(
     seed : int
         For the order of the examples, dropout and noise. Initial weights: ``ta.manual_seed``.
     callbacks : list of Callback
+        EarlyStopping, Checkpoint, CosineDecay, ClipNorm, TensorBoard, or your own.
     regularizers : list of L1, L2
     progress : bool
         Show a progress bar.
@@ -110,6 +115,10 @@ def fit(
     ------
     RangeError, ShapeError, DtypeError
         Data or settings that cannot work, before anything is changed.
+    StateError, ModelFileError
+        A checkpoint that does not fit this run, or is damaged.
+    FileWriteError
+        A checkpoint cannot be written; the model keeps what it learnt.
     TrainingError
         The loss or a weight became NaN or infinite. Model and optimizer are put back to the end of the
         last whole epoch; the error's ``history`` holds the epochs until then.
@@ -136,24 +145,20 @@ class Trainer:
         self.shuffle, self.regularizers = shuffle, require_list("fit", "regularizers", regularizers, Regularizer)
         self.loss_name = loss if callable(loss) else known_name("loss", loss, LOSSES)
         self.loss = loss_function(loss)
-        self.x, self.y = self._checked_data("x", x, y)
-        self.optimizer = self._checked_optimizer(optimizer, lr)
-        self.batch_size = self._checked_batch_size(batch_size)
+        self.x, self.y = checked_data("x", x, y, model, self.loss_name)
+        self.optimizer = checked_optimizer(optimizer, lr, model)
+        self.batch_size = checked_batch_size(batch_size, self.optimizer, len(self.x))
         self.batches_per_epoch = math.ceil(len(self.x) / self.batch_size)
-        self.validation = None
-        if validation_data is not None:
-            is_pair = isinstance(validation_data, (tuple, list)) and len(validation_data) == 2
-            if not is_pair and (isinstance(validation_data, tuple) or self.y is not self.x):
-                raise ShapeError("fit: validation_data must be a pair (x, y), as the training data are.")
-            pair = validation_data if is_pair else (validation_data, validation_data)
-            self.validation = self._checked_data("validation_data", *pair)
-        self._rehearse()
+        self.validation = checked_validation(validation_data, self.y is self.x, model, self.loss_name)
+        rehearse(self)
         self.history = History()
         self.record_names = ["epoch", "loss", *(["penalty"] if self.regularizers else []),
                              *(["val_loss"] if self.validation else []), "lr", "seconds"]  # fmt: skip
         self.epoch = 0  # whole epochs done
         self.collapsed_for = 0  # epochs in a row
         self.generator = Generator(self.seed)
+        self.base_lr = self.optimizer.lr  # what schedules multiply
+        self.callbacks, self.schedules = [], []
         self.stop_reason = None
 
     def stop(self, reason):
@@ -164,34 +169,43 @@ class Trainer:
 
     def run(self, callbacks):
         """All epochs; returns the History."""
+        self.callbacks = callbacks
+        self.schedules = [callback for callback in callbacks if isinstance(callback, Schedule)]
+        if self.schedules and self.base_lr is None:
+            raise RangeError(
+                f"fit: {self.schedules[0]!r} was given, but {no_learning_rate(type(self.optimizer).__name__)}"
+            )
+        self.settings = self._settings()
+        saved = [state for c in callbacks if isinstance(c, Checkpoint) and (state := c.start()) is not None]
         for callback in callbacks:
             callback.trainer = self
+        if saved:
+            self.load_state_dict(saved[0])
         modes = [(module, module.training) for module in self.model.modules()]
         try:
             # NumPy need not warn of overflows: the loop itself looks for what is not finite
             quiet = np.errstate(all="ignore")
             own_chance, on_tape = use(generator, self.generator), use(recording, True)
             with own_chance, on_tape, quiet, deferred_interrupt() as interrupt:
-                call_all(callbacks, "on_train_begin")
+                self._call("on_train_begin")
+                if saved:
+                    self._load_callbacks(saved[0]["callbacks"])
                 while self.epoch < self.epochs and not self.stop_reason:
-                    call_all(callbacks, "on_epoch_begin", self.epoch + 1)
-                    record = self._one_epoch(callbacks, interrupt)
+                    self._call("on_epoch_begin", self.epoch + 1)
+                    record = self._one_epoch(interrupt)
                     if record is None:  # Ctrl-C in the middle of an epoch
                         break
                     self.epoch += 1
                     self.history.records.append(record)
-                    call_all(callbacks, "on_epoch_end", self.epoch, dict(record))
-                    collapsed = self._collapsed()
-                    self.collapsed_for = self.collapsed_for + 1 if collapsed else 0
-                    last = self.epoch == self.epochs or self.stop_reason is not None
-                    if self.collapsed_for == 2 or (last and self.collapsed_for == 1):
-                        warnings.warn(collapsed, CollapseWarning, stacklevel=4)
+                    self._call("on_epoch_end", self.epoch, dict(record))
+                    self._warn_of_collapse()
+                    self._call("on_epoch_complete", self.epoch)
                     if interrupt.is_set():
                         break
                 if interrupt.is_set():
                     self.history.interrupted = True
                     self.stop_reason = f"interrupted by Ctrl-C after {self.epoch} whole epochs"
-                call_all(callbacks, "on_train_end")
+                self._call("on_train_end")
         finally:
             for module, mode in modes:
                 module.training = mode
@@ -200,7 +214,7 @@ class Trainer:
         self.history.stop_reason = self.stop_reason
         return self.history
 
-    def _one_epoch(self, callbacks, interrupt):
+    def _one_epoch(self, interrupt):
         """One pass through the data; returns its record, or None after Ctrl-C."""
         model, optimizer, started = self.model, self.optimizer, time.perf_counter()
         self._locate()
@@ -210,20 +224,21 @@ class Trainer:
         model.train()
         for batch, start in enumerate(range(0, len(order), self.batch_size), 1):
             index = order[start : start + self.batch_size]
-            x, y = self._batch(self.x, self.y, index)
-            loss = self.loss(model, x, y)
-            objective, value, extra = loss, loss.item(), 0.0
-            if self.regularizers:
-                penalty = sum(regularizer(model) for regularizer in self.regularizers)
-                objective, extra = loss + penalty, float(penalty)
+            x, y = self.batch(self.x, self.y, index)
+            if self.schedules:
+                passed = self.epoch + (batch - 1) / self.batches_per_epoch
+                optimizer.lr = self.base_lr * math.prod(schedule.factor(passed) for schedule in self.schedules)
+            drawn = self.generator.state_dict() if optimizer.needs_closure else None
+            objective, value, extra = self._objective(x, y)
             if not math.isfinite(value + extra):
                 self._not_finite("loss", value + extra, batch, last_good, "the step before")
             optimizer.zero_grad()
             objective.backward()
-            optimizer.step()
+            self._call("on_gradients", batch)
+            optimizer.step(*([self._closure(x, y, drawn)] if optimizer.needs_closure else []))
             total += value * len(index)
             total_penalty += extra * len(index)
-            call_all(callbacks, "on_batch_end", batch, {"loss": value + extra})
+            self._call("on_batch_end", batch, {"loss": value + extra})
             if interrupt.is_set() and start + self.batch_size < len(order):
                 return None
         record = {"epoch": self.epoch + 1, "loss": total / len(order)}
@@ -236,93 +251,117 @@ class Trainer:
         for name, parameter in model.named_parameters():
             if not bool(parameter.backend.xp.isfinite(parameter.data).all()):
                 self._not_finite(f"parameter {name}", float("nan"), batch, last_good, "that step")
-        return {**record, "lr": optimizer.lr, "seconds": round(time.perf_counter() - started, 4)}
+        if optimizer.lr is not None:
+            record["lr"] = optimizer.lr
+        return {**record, "seconds": round(time.perf_counter() - started, 4)}
+
+    def _objective(self, x, y):
+        """What is minimised, on the tape; the loss as a float; the penalties as a float."""
+        loss = self.loss(self.model, x, y)
+        value = loss.item()
+        if not self.regularizers:
+            return loss, value, 0.0
+        penalty = sum(regularizer(self.model) for regularizer in self.regularizers)
+        return loss + penalty, value, float(penalty)
+
+    def _closure(self, x, y, drawn):
+        """For an optimizer that looks several times: the objective and its gradients, with the same chance each time."""
+
+        def evaluate():
+            self.generator.load_state_dict(drawn)
+            objective, value, extra = self._objective(x, y)
+            self.optimizer.zero_grad()
+            objective.backward()
+            return value + extra
+
+        return evaluate
 
     def _locate(self):
         """Where the model is, and in what type: asked once per epoch, for it looks at every tensor."""
         self.place, self.dtype = self.model.backend, self.model.dtype
 
-    def _batch(self, x, y, index):
-        batch = take(x, index, self.place, self.dtype)
-        if y is x:
-            return batch, batch
-        return batch, take(y, index, self.place, self.dtype if y.dtype.kind == "f" else None)
+    def batch(self, x, y, index):
+        """The examples x[index] and their targets, where the model is and in its type."""
+        return make_batch(x, y, index, self.place, self.dtype)
 
     def evaluate(self, x, y):
         """The loss over a data set, in evaluation mode."""
         total = 0.0
         # a loss of the user's own may be a sum: then only batches of one size are comparable
-        size = self.batch_size if callable(self.loss_name) else max(self.batch_size, 256)
+        size = self.batch_size if callable(self.loss_name) else min(max(self.batch_size, 256), LARGEST_EVALUATION)
         with self.model.evaluating():
             for start in range(0, len(x), size):
                 index = np.arange(start, min(start + size, len(x)))
-                total += self.loss(self.model, *self._batch(x, y, index)).item() * len(index)
+                total += self.loss(self.model, *self.batch(x, y, index)).item() * len(index)
         return total / len(x)
 
-    # ------------------------------------------------------------ checks
+    def _call(self, hook, *arguments):
+        """Call one method of every callback."""
+        for callback in self.callbacks:
+            getattr(callback, hook)(*arguments)
 
-    def _checked_data(self, name, x, y):
-        own_target = y is x
-        x = as_data(f"fit: {name}", x)
-        y = x if own_target else as_data(f"fit: target of {name}", y)
-        if len(x) != len(y):
-            raise ShapeError(f"fit: {name} has {len(x)} examples, but {len(y)} targets; expected as many.")
-        bounded = self.loss_name == "bce" or self.model.ends_in_sigmoid()
-        if self.loss_name == "cross_entropy" and y.dtype.kind not in "iu":
-            raise DtypeError(f"fit: loss 'cross_entropy' needs integer labels, but the targets are {y.dtype}.")
-        check_values(f"fit: {name}", x, unit_interval=bounded and own_target)
-        if not own_target:
-            check_values(f"fit: target of {name}", y, unit_interval=bounded)
-        return x, y
+    # ------------------------------------------------------------ to go on later
 
-    def _rehearse(self):
-        """Compute the loss of one example of each data set: what cannot work is refused before anything is changed."""
-        data = {"the training data": (self.x, self.y)}
-        if self.validation is not None:
-            data["validation_data"] = self.validation
-        for name, (x, y) in data.items():
-            with self.model.evaluating():
-                batch = self._batch(x, y, np.arange(1))
-                value = self.loss(self.model, *batch)
-                if not isinstance(value, Tensor) or value.size != 1:
-                    raise ShapeError(
-                        f"fit: the loss function returned {brief(value)}; expected a Tensor with one number, such as a mean."
-                    )
-                if self.loss_name == "cross_entropy":
-                    check_labels(name, y, self.model(batch[0]).shape[1])
+    def _settings(self):
+        """What a run that goes on must share with the one that began."""
+        remembering = [c for c in self.callbacks if type(c).state_dict is not Callback.state_dict]
+        also = [*self.regularizers, *(c for c in [*self.schedules, *remembering])]
+        return {
+            "model": repr(self.model),
+            "dtype": str(self.dtype),
+            "optimizer": repr(self.optimizer),
+            "loss": getattr(self.loss_name, "__qualname__", str(self.loss_name)),
+            "batch_size": self.batch_size,
+            "shuffle": bool(self.shuffle),
+            "seed": self.seed,
+            "training data": fingerprint(self.x, *([] if self.y is self.x else [self.y])),
+            "validation data": None if self.validation is None else fingerprint(*self.validation),
+            "regularizers and callbacks": ", ".join(repr(part) for part in dict.fromkeys(also)),
+        }
 
-    def _checked_optimizer(self, optimizer, lr):
-        parameters = self.model.parameters()
-        if not parameters:
-            raise RangeError(f"fit: {self.model!r} has no parameters to train.")
-        if not isinstance(optimizer, Optimizer):
-            return make_optimizer(optimizer, parameters, lr)
-        if lr is not None:
+    def state_dict(self):
+        """Everything needed to go on after a whole epoch; arrays as NumPy arrays."""
+        return {
+            "settings": self.settings,
+            "epochs": self.epochs,
+            "epoch": self.epoch,
+            "stop_reason": self.stop_reason,
+            "base_lr": self.base_lr,
+            "collapsed_for": self.collapsed_for,
+            "generator": self.generator.state_dict(),
+            "history": [dict(record) for record in self.history.records],
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "callbacks": [callback.state_dict() for callback in self.callbacks if callback.state_dict()],
+        }
+
+    def load_state_dict(self, state):
+        """Go on from a ``state_dict()``, but for what callbacks remember; on an error nothing has changed."""
+        refuse_other_settings(state["settings"], self.settings)
+        if self.epochs < state["epoch"]:
             raise RangeError(
-                f"fit: lr={lr} was given beside {optimizer!r}, which has its own; set optimizer.lr instead."
+                f"fit: epochs={self.epochs}, but the checkpoint has {state['epoch']} already. Give at least as many: "
+                "epochs counts all, from the beginning."
             )
-        if not any(p is q for p in optimizer.params for q in parameters):
-            raise RangeError(
-                f"fit: {optimizer!r} holds none of the model's parameters. Make it from model.parameters()."
-            )
-        return optimizer
+        self.model.load_state_dict(state["model"])  # as the settings agree, these fit
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.load_state_dict(state["generator"])
+        self.history.records = state["history"]
+        self.epoch, self.base_lr, self.collapsed_for = state["epoch"], state["base_lr"], state["collapsed_for"]
+        if self.epochs <= state["epochs"]:  # more epochs than before: a reason to stop has passed
+            self.stop_reason = state["stop_reason"]
 
-    def _checked_batch_size(self, batch_size):
-        if self.optimizer.full_batch:
-            if batch_size is not None:
-                raise RangeError(
-                    f"fit: batch_size={batch_size} was given, but gradient descent takes the gradient of all {len(self.x)} "
-                    "examples at once. Leave batch_size out, or use optimizer='sgd'."
-                )
-            return len(self.x)
-        size = DEFAULT_BATCH_SIZE if batch_size is None else batch_size
-        return min(require_integer("fit", "batch_size", size, at_least=1), len(self.x))
+    def _load_callbacks(self, states):
+        remembering = [callback for callback in self.callbacks if callback.state_dict()]
+        for callback, state in zip(remembering, states):
+            callback.load_state_dict(state)
 
     # ------------------------------------------------------------ what goes wrong
 
     def _not_finite(self, what, value, batch, last_good, whose):
         """Put the model back and say what happened."""
         step = self.epoch * self.batches_per_epoch + batch
+        rate = repr(self.optimizer) if self.optimizer.lr is None else f"learning rate {self.optimizer.lr:g}"
         largest = [(float(abs(p.grad).max()), name) for name, p in self.model.named_parameters() if p.grad is not None]
         # NaN compares as neither smaller nor larger; here it is the largest
         size, name = max(largest, key=lambda g: (math.isnan(g[0]), g[0]), default=(0.0, None))
@@ -332,12 +371,20 @@ class Trainer:
         self.model.restore(last_good[0])
         self.optimizer.restore(last_good[1])
         error = TrainingError(
-            f"fit: the {what} became {value} in step {step} (epoch {self.epoch + 1}, batch {batch}), with learning rate "
-            f"{self.optimizer.lr:g}. {gradient} Model and optimizer were put back to the end of epoch {self.epoch}. "
-            "Try a smaller learning rate."
+            f"fit: the {what} became {value} in step {step} (epoch {self.epoch + 1}, batch {batch}), with {rate}. "
+            f"{gradient} Model and optimizer were put back to the end of epoch {self.epoch}. "
+            "Try a smaller learning rate, or callbacks=[ClipNorm(1.0)]."
         )
         error.history = self.history
         raise error
+
+    def _warn_of_collapse(self):
+        """Warn if the model predicted the same for everything after two epochs in a row, or after the last one."""
+        collapsed = self._collapsed()
+        self.collapsed_for = self.collapsed_for + 1 if collapsed else 0
+        last = self.epoch == self.epochs or self.stop_reason is not None
+        if self.collapsed_for == 2 or (last and self.collapsed_for == 1):
+            warnings.warn(collapsed, CollapseWarning, stacklevel=5)
 
     def _collapsed(self):
         """A warning if the outputs no longer depend on the input, else None.
@@ -346,7 +393,7 @@ class Trainer:
         """
         if self.y.dtype.kind != "f" or len(self.x) < 2:
             return None
-        x, y = self._batch(self.x, self.y, np.arange(min(256, len(self.x))))
+        x, y = self.batch(self.x, self.y, np.arange(min(256, len(self.x))))
         with self.model.evaluating():
             prediction = self.model(x)
         if prediction.shape != y.shape:
@@ -357,21 +404,6 @@ class Trainer:
         return (
             f"after epoch {self.epoch} the model predicts the same for every input: over examples its output varies by "
             f"{varies:.2g}, the target by {should:.2g} (variances). It has collapsed to a constant, usually because its "
-            f"units are saturated or dead and pass no gradient back. Start anew with a learning rate below {self.optimizer.lr:g}; "
+            f"units are saturated or dead and pass no gradient back. Start anew with a smaller learning rate; "
             "if that does not help, with init='he', or with loss='bce' if the model ends in a sigmoid."
         )
-
-
-def check_labels(name, labels, classes):
-    """Refuse labels that no output stands for."""
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= classes:
-        raise RangeError(
-            f"fit: the labels of {name} go from {low} to {high}, but the model's {classes} outputs stand for 0 to {classes - 1}."
-        )
-
-
-def call_all(callbacks, hook, *arguments):
-    """Call one method of every callback."""
-    for callback in callbacks:
-        getattr(callback, hook)(*arguments)

@@ -1,0 +1,57 @@
+r"""Gradient clipping: a bound on the step that one bad batch can make.
+
+By norm, the direction stays: :math:`g \leftarrow g \min(1, c / \|g\|)`, the norm taken over all
+parameters together. By value, each number is cut to :math:`[-c, c]` for itself, which turns the
+direction. Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks" (2013),
+algorithm 1.
+"""
+
+import math
+from collections.abc import Iterable
+
+from .callbacks import Callback
+from .errors import require_number
+from .tensor import Tensor
+
+
+def clip_by_norm(params: Iterable[Tensor], limit: float) -> float:
+    """Scale all gradients together so that their norm is at most ``limit``; returns the norm they had.
+
+    A norm that is NaN or infinite leaves the gradients alone: scaling would hide it.
+    """
+    limit = require_number("clip_by_norm", "limit", limit, above=0)
+    graded = [(p, g) for p in params if (g := p.grad) is not None]
+    # in float64: the sum of squares of large float32 gradients would overflow
+    norm = math.sqrt(math.fsum(float((g.astype("float64") ** 2).sum()) for _, g in graded))
+    if limit < norm < math.inf:
+        for p, g in graded:
+            p.grad = g * p.dtype.type(limit / norm)
+    return norm
+
+
+def clip_by_value(params: Iterable[Tensor], limit: float) -> None:
+    """Cut every number of every gradient to [-limit, limit]."""
+    limit = require_number("clip_by_value", "limit", limit, above=0)
+    for p in params:
+        if p.grad is not None:
+            p.grad = p.backend.xp.clip(p.grad, -limit, limit)
+
+
+class ClipNorm(Callback):
+    """``clip_by_norm`` in ``fit``, between the backward pass and the step."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = require_number("ClipNorm", "limit", limit, above=0)
+
+    def on_gradients(self, batch: int) -> None:
+        clip_by_norm(self.trainer.optimizer.params, self.limit)
+
+
+class ClipValue(Callback):
+    """``clip_by_value`` in ``fit``, between the backward pass and the step."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = require_number("ClipValue", "limit", limit, above=0)
+
+    def on_gradients(self, batch: int) -> None:
+        clip_by_value(self.trainer.optimizer.params, self.limit)

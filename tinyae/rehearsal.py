@@ -1,0 +1,112 @@
+"""What ``fit`` checks before it changes anything: data, settings, and one example through model and loss."""
+
+import hashlib
+
+import numpy as np
+
+from .data import as_data, check_values, place_of, take
+from .errors import DtypeError, RangeError, ShapeError, brief, require_integer
+from .optim import make_optimizer
+from .optimizer import Optimizer
+from .tensor import Tensor
+
+DEFAULT_BATCH_SIZE = 32
+
+
+def checked_data(name, x, y, model, loss_name):
+    """x and y as arrays of as many examples, with values that model and loss can take."""
+    own_target = y is x
+    x = as_data(f"fit: {name}", x)
+    y = x if own_target else as_data(f"fit: target of {name}", y)
+    if len(x) != len(y):
+        raise ShapeError(f"fit: {name} has {len(x)} examples, but {len(y)} targets; expected as many.")
+    bounded = loss_name == "bce" or model.ends_in_sigmoid()
+    if loss_name == "cross_entropy" and y.dtype.kind not in "iu":
+        raise DtypeError(f"fit: loss 'cross_entropy' needs integer labels, but the targets are {y.dtype}.")
+    check_values(f"fit: {name}", x, unit_interval=bounded and own_target)
+    if not own_target:
+        check_values(f"fit: target of {name}", y, unit_interval=bounded)
+    return x, y
+
+
+def checked_validation(data, x_is_target, model, loss_name):
+    """The validation data as a pair, or None."""
+    if data is None:
+        return None
+    is_pair = isinstance(data, (tuple, list)) and len(data) == 2
+    if not is_pair and (isinstance(data, tuple) or not x_is_target):
+        raise ShapeError("fit: validation_data must be a pair (x, y), as the training data are.")
+    return checked_data("validation_data", *(data if is_pair else (data, data)), model, loss_name)
+
+
+def checked_optimizer(optimizer, lr, model):
+    """An optimizer over the model's parameters, made from its name or given."""
+    parameters = model.parameters()
+    if not parameters:
+        raise RangeError(f"fit: {model!r} has no parameters to train.")
+    if not isinstance(optimizer, Optimizer):
+        return make_optimizer(optimizer, parameters, lr)
+    if lr is not None:
+        raise RangeError(f"fit: lr={lr} was given beside {optimizer!r}, which has its own; set optimizer.lr instead.")
+    if not any(p is q for p in optimizer.params for q in parameters):
+        raise RangeError(f"fit: {optimizer!r} holds none of the model's parameters. Make it from model.parameters().")
+    return optimizer
+
+
+def checked_batch_size(batch_size, optimizer, n):
+    """At most n; all n for an optimizer that needs the exact gradient."""
+    if optimizer.full_batch:
+        if batch_size is not None:
+            raise RangeError(
+                f"fit: batch_size={batch_size} was given, but {optimizer.about} takes the gradient of all {n} examples at once. "
+                "Leave batch_size out, or use optimizer='sgd'."
+            )
+        return n
+    size = DEFAULT_BATCH_SIZE if batch_size is None else batch_size
+    return min(require_integer("fit", "batch_size", size, at_least=1), n)
+
+
+def rehearse(trainer):
+    """Compute the loss of one example of each data set: what cannot work is refused before anything is changed."""
+    data = {"the training data": (trainer.x, trainer.y)}
+    if trainer.validation is not None:
+        data["validation_data"] = trainer.validation
+    for name, (x, y) in data.items():
+        with trainer.model.evaluating():
+            batch = trainer.batch(x, y, np.arange(1))
+            value = trainer.loss(trainer.model, *batch)
+            if not isinstance(value, Tensor) or value.size != 1:
+                raise ShapeError(
+                    f"fit: the loss function returned {brief(value)}; expected a Tensor with one number, such as a mean."
+                )
+            if trainer.loss_name == "cross_entropy":
+                check_labels(name, y, trainer.model(batch[0]).shape[1])
+
+
+def check_labels(name, labels, classes):
+    """Refuse labels that no output stands for."""
+    labels = labels[:]
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise RangeError(
+            f"fit: the labels of {name} go from {low} to {high}, but the model's {classes} outputs stand for 0 to {classes - 1}."
+        )
+
+
+def make_batch(x, y, index, backend, dtype):
+    """The examples x[index] and their targets as Tensors; one and the same Tensor if x is its own target."""
+    batch = take(x, index, backend, dtype)
+    if y is x:
+        return batch, batch
+    return batch, take(y, index, backend, dtype if y.dtype.kind == "f" else None)
+
+
+def fingerprint(*arrays):
+    """A short hash of data sets: their shapes, and up to 64 of their rows, spread evenly."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        rows = np.unique(np.linspace(0, len(array) - 1, 64).astype(np.int64))
+        place = place_of(array)
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(place.to_host(array[place.asarray(rows)])).tobytes())
+    return digest.hexdigest()[:16]
