@@ -123,7 +123,9 @@ def test_every_kth_epoch_and_the_last(images, tmp_path):
             pass
 
         def on_epoch_begin(self, epoch):
-            there.append((tmp_path / "a").exists() and read_archive(tmp_path / "a", "tinyae.checkpoint")[0]["state"]["epoch"])
+            there.append(
+                (tmp_path / "a").exists() and read_archive(tmp_path / "a", "tinyae.checkpoint")[0]["state"]["epoch"]
+            )
 
     there = []
     quick(made(), images, 5, callbacks=[ta.Checkpoint(tmp_path / "a", every=2), Note()])
@@ -245,7 +247,12 @@ def test_a_full_disk_leaves_the_checkpoint_before_it_whole(images, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "a.previous"]
     assert read_archive(path, "tinyae.checkpoint")[0]["state"]["epoch"] == 2
     model = made()
-    quick(model, np.random.default_rng(0).random((50, 8, 8, 1), dtype=np.float32), 5, callbacks=[ta.Checkpoint(path, resume=True)])
+    quick(
+        model,
+        np.random.default_rng(0).random((50, 8, 8, 1), dtype=np.float32),
+        5,
+        callbacks=[ta.Checkpoint(path, resume=True)],
+    )
     uninterrupted = made()
     quick(uninterrupted, images, 5)
     assert weights(model) == weights(uninterrupted)

@@ -7,10 +7,14 @@ import tinyae as ta
 from tinyae.errors import DtypeError, RangeError, StateError
 from tinyae.optim import OPTIMIZERS, make_optimizer
 
+from .conftest import made, quick
+
 ALL = [
     lambda p: ta.GradientDescent(p, 0.1),
     lambda p: ta.SGD(p, 0.1, weight_decay=0.01),
     lambda p: ta.Momentum(p, 0.1, 0.8, nesterov=True, weight_decay=0.01),
+    lambda p: ta.AdaGrad(p, 0.5),
+    lambda p: ta.RMSProp(p, 0.01),
     lambda p: ta.Adam(p, 0.1, weight_decay=0.01),
 ]
 
@@ -36,6 +40,11 @@ def test_two_steps_on_paper():
     assert np.allclose(two_steps(lambda p: ta.Momentum(p, 0.1)), [0.95, 0.93])
     # Nesterov: g + 0.9 v: 0.95, then -0.25 + 0.18 = -0.07
     assert np.allclose(two_steps(lambda p: ta.Momentum(p, 0.1, nesterov=True)), [0.905, 0.912])
+    # AdaGrad: G is 0.25, then 0.3125
+    assert np.allclose(two_steps(lambda p: ta.AdaGrad(p, 0.1)), [0.9, 0.9 + 0.1 * 0.25 / np.sqrt(0.3125)])
+    # RMSProp: v is 0.025, then 0.9 * 0.025 + 0.1 * 0.0625 = 0.02875
+    first = 1 - 0.1 * 0.5 / np.sqrt(0.025)
+    assert np.allclose(two_steps(lambda p: ta.RMSProp(p, 0.1)), [first, first + 0.1 * 0.25 / np.sqrt(0.02875)])
     # Adam's first step is lr * sign(g), nearly; the second has m = 0.02, v = 0.00031225 before correction
     m_hat, v_hat = 0.02 / (1 - 0.81), 0.00031225 / (1 - 0.998001)
     first = 1 - 0.1 * 0.5 / (0.5 + 1e-8)
@@ -185,3 +194,96 @@ def test_snapshot_and_restore():
     optimizer.step()
     optimizer.restore(snapshot)
     assert optimizer.t == 0 and not optimizer.state[0]["m"].any()
+
+
+# ---------------------------------------------------------------- L-BFGS
+
+
+def rosenbrock(w):
+    """A curved valley with its bottom at (1, 1): the classic test of a second-order method."""
+    return (1 - w[0]) ** 2 + 100 * (w[1] - w[0] ** 2) ** 2
+
+
+def test_lbfgs_walks_a_curved_valley_to_its_end():
+    w = ta.Tensor([-1.2, 1.0], requires_grad=True, dtype="float64")
+    optimizer, calls = ta.LBFGS([w], iterations=60), []
+
+    def closure():
+        w.grad = None
+        loss = rosenbrock(w)
+        loss.backward()
+        calls.append(loss.item())
+        return loss.item()
+
+    optimizer.step(closure)
+    assert np.allclose(w.numpy(), 1, atol=1e-6) and optimizer.t == 1 and len(calls) < 120
+    plain = ta.Tensor([-1.2, 1.0], requires_grad=True, dtype="float64")
+    descent = ta.GradientDescent([plain], 1e-3)
+    for _ in calls:  # as many gradients
+        descent.zero_grad()
+        rosenbrock(plain).backward()
+        descent.step()
+    assert rosenbrock(plain).item() > 1
+
+
+def test_lbfgs_is_scipys(rng):
+    from scipy.optimize import minimize
+
+    A = rng.normal(size=(6, 4))
+    start = rng.normal(size=4)
+    w = ta.Tensor(start, requires_grad=True, dtype="float64")
+    optimizer = ta.LBFGS([w], iterations=5, memory=3)
+
+    def closure():
+        w.grad = None
+        loss = (ta.matmul(ta.Tensor(A), w) ** 2).sum() + w.exp().sum()
+        loss.backward()
+        return loss.item()
+
+    optimizer.step(closure)
+    theirs = minimize(
+        lambda v: (((A @ v) ** 2).sum() + np.exp(v).sum(), 2 * A.T @ (A @ v) + np.exp(v)), start, jac=True,
+        method="L-BFGS-B", options={"maxiter": 5, "maxcor": 3, "ftol": 0, "gtol": 0},
+    )  # fmt: skip
+    assert np.allclose(w.numpy(), theirs.x, rtol=1e-9)
+
+
+def test_lbfgs_in_fit_falls_at_every_epoch_even_with_dropout(images, backend):
+    model = made().to(backend)  # with dropout and noise, whose masks must hold still within a step
+    history = quick(model, images, 4, optimizer=ta.LBFGS(model.parameters(), iterations=5), validation_data=images)
+    assert history["val_loss"] == sorted(history["val_loss"], reverse=True) and "lr" not in history
+
+
+def test_lbfgs_sees_the_same_chance_throughout_a_step(images):
+    class Look(ta.Callback):
+        def on_gradients(self, batch):
+            trainer = self.trainer
+            original = trainer.optimizer.step
+
+            def step(closure):
+                seen.append((closure(), closure()))
+                original(closure)
+
+            trainer.optimizer.step = step
+
+    model, seen = made(), []
+    history = quick(model, images, 1, optimizer=ta.LBFGS(model.parameters(), iterations=2), callbacks=[Look()])
+    assert seen == [(history["loss"][0],) * 2]
+
+
+@pytest.mark.parametrize(
+    "wrong, error, message",
+    [
+        (lambda p: ta.LBFGS(p).step(), DtypeError, r"step\(closure\) needs a function"),
+        (lambda p: ta.LBFGS(p, iterations=0), RangeError, "iterations is 0"),
+        (lambda p: ta.LBFGS(p, memory=0.5), RangeError, "memory is 0.5"),
+        (lambda p: setattr(ta.LBFGS(p), "lr", 0.1), RangeError, "lr=0.1 was set, but LBFGS has no learning rate"),
+        (lambda p: make_optimizer("lbfgs", p, 0.1), RangeError, "lr=0.1 was given, but lbfgs has no learning rate"),
+        (lambda p: ta.AdaGrad(p, eps=0), RangeError, "AdaGrad: eps is 0"),
+        (lambda p: ta.RMSProp(p, rho=1), RangeError, "RMSProp: rho is 1"),
+        (lambda p: ta.RMSProp(p, lr=None), RangeError, "RMSProp: lr is None"),
+    ],
+)
+def test_the_new_ones_refuse(wrong, error, message):
+    with pytest.raises(error, match=message):
+        wrong([ta.Tensor([1.0], requires_grad=True)])

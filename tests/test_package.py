@@ -24,11 +24,11 @@ FLOORS = [
     ["functional"],
     ["losses", "nn", "optimizer", "check"],
     ["optim", "regularizers", "callbacks", "data", "metrics"],
-    ["schedules", "clipping", "checkpoint", "rehearsal"],
+    ["schedules", "clipping", "checkpoint", "rehearsal", "tensorboard"],
     ["datasets"],
     ["training"],
     ["models"],
-    ["saving", "recipes"],
+    ["saving", "recipes", "info"],
     ["runs"],
     ["cli"],
 ]

@@ -118,6 +118,11 @@ OPTIMIZERS = {
         lambda p: ta.Momentum(p, 0.02, 0.8, nesterov=True, weight_decay=0.01),
         lambda p: torch.optim.SGD(p, 0.02, momentum=0.8, nesterov=True, weight_decay=0.01),
     ),
+    "adagrad": (lambda p: ta.AdaGrad(p, 0.1, eps=1e-6), lambda p: torch.optim.Adagrad(p, 0.1, eps=1e-6)),
+    "rmsprop": (  # with a rate or an eps as small as usual it hops about the minimum, which magnifies rounding
+        lambda p: ta.RMSProp(p, 0.003, rho=0.95, eps=1e-2),
+        lambda p: torch.optim.RMSprop(p, 0.003, alpha=0.95, eps=1e-2),
+    ),
     "adam": (
         lambda p: ta.Adam(p, 0.01, betas=(0.8, 0.99), eps=1e-6),
         lambda p: torch.optim.Adam(p, 0.01, betas=(0.8, 0.99), eps=1e-6),
@@ -180,3 +185,51 @@ def test_three_training_steps_of_an_autoencoder_in_float32(loss, rng):
     for layer, (weight, bias) in zip(layers, zip(*[iter(model.parameters())] * 2)):
         assert np.abs(weight.numpy() - layer.weight.detach().numpy().T).max() < 1e-5
         assert np.abs(bias.numpy() - layer.bias.detach().numpy()).max() < 1e-5
+
+
+def test_clipping_by_norm_and_value(rng):
+    gradients = [rng.normal(size=(4, 3)), rng.normal(size=5)]
+
+    def both():
+        ours = [ta.Tensor(np.zeros_like(g), requires_grad=True) for g in gradients]
+        theirs = [torch.zeros(g.shape, dtype=torch.float64, requires_grad=True) for g in gradients]
+        for p, q, g in zip(ours, theirs, gradients):
+            p.grad, q.grad = g.copy(), torch.tensor(g)
+        return ours, theirs
+
+    ours, theirs = both()
+    norm = torch.nn.utils.clip_grad_norm_(theirs, 0.7)
+    assert np.isclose(ta.clip_by_norm(ours, 0.7), norm.item(), rtol=1e-12)
+    # they divide by the norm plus 1e-6
+    assert all(np.allclose(p.grad, q.grad.numpy(), rtol=1e-5) for p, q in zip(ours, theirs))
+    ours, theirs = both()
+    torch.nn.utils.clip_grad_value_(theirs, 0.3)
+    ta.clip_by_value(ours, 0.3)
+    assert all(np.array_equal(p.grad, q.grad.numpy()) for p, q in zip(ours, theirs))
+
+
+def test_schedules_are_theirs(rng):
+    """Ours per step, theirs stepped after every step."""
+    steps, batches = 12, 3
+
+    def theirs(make):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.4)
+        schedule, seen = make(optimizer), []
+        for _ in range(steps):
+            seen.append(optimizer.param_groups[0]["lr"] / 0.4)
+            optimizer.step()
+            schedule.step()
+        return seen
+
+    class Trainer:
+        batches_per_epoch, epochs = batches, steps // batches
+
+    def ours(schedule):
+        schedule.trainer = Trainer
+        return [schedule.factor(step / batches) for step in range(steps)]
+
+    S = torch.optim.lr_scheduler
+    assert np.allclose(ours(ta.StepDecay(2, 0.3)), theirs(lambda o: S.StepLR(o, 2 * batches, 0.3)))
+    assert np.allclose(ours(ta.CosineDecay(to=0.1)), theirs(lambda o: S.CosineAnnealingLR(o, steps, eta_min=0.04)))
+    warm = theirs(lambda o: S.LinearLR(o, start_factor=1 / 6, total_iters=5))
+    assert np.allclose(ours(ta.WarmUp(2)), warm)

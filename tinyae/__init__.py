@@ -48,6 +48,7 @@ from .rows import Rows
 from .saving import load, save
 from .schedules import CosineDecay, ReduceOnPlateau, Schedule, StepDecay, WarmUp
 from .tensor import Tensor
+from .tensorboard import TensorBoard
 from .training import CollapseWarning, fit
 
 __version__ = "0.1.0"
@@ -87,6 +88,7 @@ __all__ = [
     "StepDecay",
     "StopAtLoss",
     "Tensor",
+    "TensorBoard",
     "WarmUp",
     "apply",
     "batches",

@@ -50,6 +50,10 @@ class Backend:
     def synchronize(self):
         """Wait until the device has finished all that was asked of it."""
 
+    def about(self):
+        """Library and device in a few words."""
+        return f"NumPy {np.__version__}"
+
     def __repr__(self):
         return f"<backend {self.name}>"
 
@@ -92,10 +96,16 @@ class CupyBackend(Backend):
     def address(self, array):
         return array.data.ptr
 
+    def about(self):
+        runtime = self.xp.cuda.runtime
+        names = [runtime.getDeviceProperties(i)["name"].decode() for i in range(runtime.getDeviceCount())]
+        return f"CuPy {self.xp.__version__}, CUDA {runtime.runtimeGetVersion()}, {', '.join(names)}"
+
     def synchronize(self):
         self.xp.cuda.get_current_stream().synchronize()
 
 
+BACKENDS = ("numpy", "cupy")  # those that tinyae brings
 NUMPY = Backend()
 _makers = {"numpy": lambda: NUMPY, "cupy": CupyBackend}
 _made = {"numpy": NUMPY}

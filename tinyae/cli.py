@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 
-from .errors import TinyaeError, missing_library
+from .errors import RangeError, TinyaeError, missing_library
 
 try:
     import click
@@ -34,40 +34,243 @@ def main():
     except (TinyaeError, OSError) as error:
         print(f"tinyae: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"tinyae: not enough memory: {error}. Give smaller data, or a smaller model.", file=sys.stderr)
+        return 2
     except (KeyboardInterrupt, click.exceptions.Abort):
         print("tinyae: interrupted before anything was trained; nothing was written", file=sys.stderr)
         return 130
 
 
-if click is not None:
+def finish(result, text, as_json, quiet):
+    """Print a result, as text and as JSON; returns the exit code."""
+    if not quiet:
+        print(text(result), flush=True)
+    if as_json:
+        print(json.dumps(result))
+    return 130 if result.get("interrupted") else 0
 
-    @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+def rates(text):
+    """``adam=1e-3,sgd=0.5`` as a dict."""
+    if text is None:
+        return None
+    found = {}
+    for part in text.split(","):
+        name, _, number = part.partition("=")
+        try:
+            found[name.strip().lower()] = float(number)
+        except ValueError:
+            raise RangeError(
+                f"compare: --lr has {part!r}; expected NAME=NUMBER for each optimizer, such as adam=1e-3,sgd=0.5."
+            ) from None
+    return found
+
+
+def listed(text):
+    """``gd, sgd`` as a list."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+if click is not None:
+    # ------------------------------------------------------------ what several commands share
+
+    def names(table):
+        """Completion of names in a shell."""
+        return lambda context, parameter, start: [name for name in table() if name.startswith(start)]
+
+    def recipe_names():
+        """The names of all recipes."""
+        from .recipes import RECIPES
+
+        return RECIPES
+
+    def optimizer_names():
+        """The names of all optimizers."""
+        from .optim import OPTIMIZERS
+
+        return OPTIMIZERS
+
+    recipe_argument = click.argument("recipe", default="digits", shell_complete=names(recipe_names))
+    run_argument = click.argument("run", type=click.Path())
+    data_option = click.option(
+        "--data",
+        help="digits, mnist, fashion_mnist, kmnist; or a .npy, .npz or .csv file, or a folder of images.",
+    )
+    labels_option = click.option(
+        "--labels", type=click.Path(), help="A file with one whole number per example (.npy, .csv)."
+    )
+    seed_option = click.option(
+        "--seed", type=int, default=0, show_default=True, help="For the weights and the order of the batches."
+    )
+    backend_option = click.option("--backend", default="numpy", show_default=True, help="numpy or cupy.")
+    init_option = click.option("--init", help="Initial weights: he, glorot, he_normal, glorot_normal, pytorch, zeros.")
+    json_option = click.option(
+        "--json", "as_json", is_flag=True, help="Print the result as one JSON object, the last line."
+    )
+    quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress and no report.")
+
+    @click.group(
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        epilog="For help with one of them: tinyae COMMAND --help. For completion of names by the tabulator key: "
+        "tinyae completion --help.",
+    )
     @click.version_option(package_name="tinyae", message="tinyae %(version)s")
     def commands():
         """Train autoencoders from scratch, and look at what they learn."""
 
+    # ------------------------------------------------------------ training
+
     @commands.command()
-    @click.argument("recipe", default="digits")
+    @recipe_argument
+    @data_option
+    @labels_option
     @click.option("--epochs", type=int, help="How often to go through the data.")
-    @click.option("--batch-size", type=int, help="Examples per step (not for gd, which takes all).")
+    @click.option("--batch-size", type=int, help="Examples per step (not for gd and lbfgs, which take all).")
     @click.option("--lr", type=float, help="Learning rate; by default what the recipe has for that optimizer.")
-    @click.option("--optimizer", help="gd, sgd, momentum or adam.")
     @click.option(
-        "--seed", type=int, default=0, show_default=True, help="For the weights and the order of the batches."
+        "--optimizer",
+        help="gd, sgd, momentum, adagrad, rmsprop, adam or lbfgs.",
+        shell_complete=names(optimizer_names),
     )
-    @click.option("--backend", default="numpy", show_default=True, help="numpy or cupy.")
+    @click.option("--loss", help="mse or bce (cross_entropy for a classifier).")
+    @init_option
+    @seed_option
+    @backend_option
     @click.option("--out", type=click.Path(), help="Folder to write; by default a new runs/RECIPE-N.")
     @click.option("--overwrite", is_flag=True, help="Replace the run in an existing --out.")
-    @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object, the last line.")
-    def train(recipe, as_json, **options):
+    @json_option
+    @quiet_option
+    def train(recipe, as_json, quiet, **options):
         """Train RECIPE (by default "digits") and write the model, its history and pictures.
 
-        What is left out is as the recipe has it; digits: 80 epochs, batches of 32, adam with learning rate 0.002.
+        What is left out is as the recipe has it; digits: 80 epochs, batches of 32, adam with learning rate 0.002. All
+        recipes: tinyae recipes. A run that is interrupted is finished by tinyae resume.
         """
         from .runs import report, train
 
-        result = train(recipe, **options)
-        print(report(result), flush=True)
+        return finish(train(recipe, progress=not quiet, **options), report, as_json, quiet)
+
+    @commands.command()
+    @run_argument
+    @click.option("--epochs", type=int, help="All epochs, those that are done included; by default as first asked for.")
+    @json_option
+    @quiet_option
+    def resume(run, as_json, quiet, **options):
+        """Go on with RUN, a folder of tinyae train, from its last whole epoch.
+
+        However it ended (Ctrl-C, a crash, a full disk), the result is the same to the last bit as without the
+        interruption.
+        """
+        from .runs import report, resume
+
+        return finish(resume(run, progress=not quiet, **options), report, as_json, quiet)
+
+    @commands.command()
+    @recipe_argument
+    @click.option(
+        "--optimizers", default="gd,sgd,momentum,adam", show_default=True, help="Names, with commas between them."
+    )
+    @click.option("--losses", default="mse,bce", show_default=True, help="Names, with commas between them.")
+    @data_option
+    @click.option("--epochs", type=int, help="How often to go through the data.")
+    @click.option("--batch-size", type=int, help="Examples per step (gd and lbfgs take all).")
+    @click.option("--lr", help="Learning rates, such as adam=1e-3,sgd=0.5; by default the recipe's.")
+    @init_option
+    @seed_option
+    @backend_option
+    @click.option("--out", type=click.Path(), help="Folder to write; by default a new runs/compare-N.")
+    @json_option
+    @quiet_option
+    def compare(recipe, optimizers, losses, lr, as_json, quiet, **options):
+        """Train RECIPE with several optimizers and losses: same weights, same batches, one table, one plot."""
+        from .runs import compare, comparison_table
+
+        result = compare(
+            recipe,
+            optimizers=listed(optimizers),
+            losses=listed(losses),
+            lr=rates(lr),
+            progress=not quiet,
+            **options,
+        )
+        return finish(result, comparison_table, as_json, quiet)
+
+    # ------------------------------------------------------------ what a run is used for
+
+    @commands.command()
+    @run_argument
+    @data_option
+    @labels_option
+    @json_option
+    def evaluate(run, as_json, **options):
+        """The error of RUN on its held-out data, or on --data."""
+        from .runs import evaluate, report_evaluation
+
+        return finish(evaluate(run, **options), report_evaluation, as_json, False)
+
+    @commands.command()
+    @run_argument
+    @data_option
+    @click.option(
+        "--out", type=click.Path(), required=True, help="FILE.png: ten beside their originals. FILE.npy: all, float32."
+    )
+    @click.option("--overwrite", is_flag=True, help="Replace an existing --out.")
+    @json_option
+    def reconstruct(run, as_json, **options):
+        """Write what RUN makes of its held-out data, or of --data."""
+        from .runs import reconstruct
+
+        def text(result):
+            return f"written to {result['out']}: {result['examples']:,} {result['which']} of {result['data']}"
+
+        return finish(reconstruct(run, **options), text, as_json, False)
+
+    # ------------------------------------------------------------ what there is
+
+    @commands.command()
+    @json_option
+    def recipes(as_json):
+        """List the recipes, and what to expect of them."""
+        from .recipes import RECIPES
+
+        def text(recipe):
+            batch = f"batches of {recipe.batch_size}, {recipe.epochs} epochs"
+            return "\n".join(
+                [
+                    f"{recipe.name}: {recipe.about}",
+                    f"    {recipe.data}; {recipe.loss}, {recipe.optimizer} {recipe.lr[recipe.optimizer]:g}, {batch}",
+                    f"    expected: {recipe.expected}",
+                    f"    source: {recipe.source}",
+                ]
+            )
+
+        print("\n\n".join(text(recipe) for recipe in RECIPES.values()))
+        print("\nRun one with: tinyae train NAME. Its options change what is listed here.")
         if as_json:
-            print(json.dumps(result))
-        return 130 if result["interrupted"] else 0
+            print(json.dumps([recipe.settings() for recipe in RECIPES.values()]))
+
+    @commands.command()
+    @json_option
+    def info(as_json):
+        """Versions, threads, BLAS and backends found here; where one is missing, why, and how to install it."""
+        from .info import describe_machine, machine_report
+
+        about = describe_machine()
+        print(machine_report(about))
+        if as_json:
+            print(json.dumps(about))
+
+    @commands.command()
+    @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+    def completion(shell):
+        """Print the lines that teach a shell to complete tinyae's names.
+
+        \b
+        bash: put  eval "$(tinyae completion bash)"  into ~/.bashrc
+        zsh:  put  eval "$(tinyae completion zsh)"   into ~/.zshrc
+        fish: tinyae completion fish > ~/.config/fish/completions/tinyae.fish
+        """
+        from click.shell_completion import get_completion_class
+
+        print(get_completion_class(shell)(commands, {}, "tinyae", "_TINYAE_COMPLETE").source())

@@ -8,6 +8,7 @@ algorithm 1.
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 from .callbacks import Callback
 from .errors import require_number
@@ -20,7 +21,7 @@ def clip_by_norm(params: Iterable[Tensor], limit: float) -> float:
     A norm that is NaN or infinite leaves the gradients alone: scaling would hide it.
     """
     limit = require_number("clip_by_norm", "limit", limit, above=0)
-    graded = [(p, g) for p in params if (g := p.grad) is not None]
+    graded: list[tuple[Tensor, Any]] = [(p, g) for p in params if (g := p.grad) is not None]
     # in float64: the sum of squares of large float32 gradients would overflow
     norm = math.sqrt(math.fsum(float((g.astype("float64") ** 2).sum()) for _, g in graded))
     if limit < norm < math.inf:

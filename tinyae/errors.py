@@ -45,6 +45,14 @@ class ModelFileError(TinyaeError, ValueError):
     """A model file that is damaged, of another version, or not ours."""
 
 
+class DataFileError(TinyaeError, ValueError):
+    """A data file or folder that is missing, damaged, or not what it should be."""
+
+
+class DownloadError(TinyaeError, OSError):
+    """Data that are neither on this machine nor to be had from any mirror."""
+
+
 class TrainingError(TinyaeError, RuntimeError):
     """A training run that cannot go on, such as one whose loss became NaN; ``history`` has its whole epochs."""
 

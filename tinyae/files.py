@@ -2,18 +2,24 @@
 
 import os
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from .errors import FileWriteError
 
 
 def write_whole(path, content, keep=None):
-    """Write bytes or text under a temporary name, flush it to the disk, then rename it into place.
+    """Write bytes or text, whole or not at all; arguments and errors as in ``writing``."""
+    with writing(path, keep) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
-    With ``keep`` the old file is renamed to that first, and so replaces what was called so.
+
+@contextmanager
+def writing(path, keep=None):
+    """A file to write to, under a temporary name; flushed to the disk and renamed into place at the end.
 
     Whatever happens on the way (Ctrl-C, a full disk, a crash), ``path`` holds the old content or the
-    new one, never a part.
+    new one, never a part. With ``keep`` the old file is renamed to that first, and so replaces what was
+    called so.
 
     Raises
     ------
@@ -22,8 +28,6 @@ def write_whole(path, content, keep=None):
     """
     path = os.fspath(path)
     folder, name = os.path.split(path)
-    if isinstance(content, str):
-        content = content.encode()
     if not os.path.isdir(folder or "."):
         raise FileWriteError(f"cannot write {path}: there is no folder {folder}. Make it first.")
     temporary = os.path.join(folder, f".{name}.{os.getpid()}-{threading.get_ident()}.partial")
@@ -33,7 +37,7 @@ def write_whole(path, content, keep=None):
         raise FileWriteError(f"cannot write {path}: {error.strerror} (in the folder {folder or '.'}).") from error
     try:
         with file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         if keep is not None and os.path.exists(path):
@@ -43,7 +47,7 @@ def write_whole(path, content, keep=None):
     except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and not isinstance(error, FileWriteError):
             raise FileWriteError(
                 f"cannot write {path}: {error.strerror or error}. What was there is unchanged."
             ) from error

@@ -1,6 +1,12 @@
 """The history of a training run: one record per epoch."""
 
 import json
+import os
+from typing import Any
+
+from .errors import StateError, brief
+from .files import write_whole
+from .plots import draw_loss
 
 
 class History:
@@ -42,6 +48,54 @@ class History:
     def to_jsonl(self) -> str:
         """One JSON object per line and epoch."""
         return "".join(json.dumps(record, allow_nan=False) + "\n" for record in self.records)
+
+    @classmethod
+    def from_jsonl(cls, text: str) -> "History":
+        """The records that ``to_jsonl`` wrote.
+
+        Raises
+        ------
+        StateError
+            A line is no record of an epoch; the message has its number.
+        """
+        history = cls()
+        for number, line in enumerate(text.splitlines(), 1):
+            try:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            if not isinstance(record, dict) or "epoch" not in record:
+                raise StateError(
+                    f"History: line {number} is {brief(line)}; expected a JSON object with 'epoch', as to_jsonl writes it."
+                )
+            history.records.append(record)
+        return history
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write ``to_jsonl()`` to a file, whole or not at all."""
+        write_whole(path, self.to_jsonl())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "History":
+        """The history in a file that ``save`` wrote."""
+        with open(path, encoding="utf-8") as file:
+            return cls.from_jsonl(file.read())
+
+    def plot(self, path: str | os.PathLike[str] | None = None, title: str = "", loss_name: str = "loss") -> Any:
+        """Training and held-out loss by epoch, as a Matplotlib figure, which a notebook shows.
+
+        With a path it is written there too, as PNG.
+
+        Raises
+        ------
+        StateError
+            There is no whole epoch to draw.
+        MissingLibraryError
+            Matplotlib is not installed.
+        """
+        if not self.records:
+            raise StateError("History.plot: there is no whole epoch to draw.")
+        return draw_loss(self, path, loss_name, title=title)
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name} {self[name][-1]:.5g}" for name in ("loss", "val_loss") if name in self)

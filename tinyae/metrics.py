@@ -1,27 +1,81 @@
 """What an error means: how well simpler predictors do on the same data.
 
-All errors are means over every element of every example, like ``mse_loss``.
+All errors are means over every element of every example, like ``mse_loss``. Data are read in pieces,
+so they may be larger than memory.
 """
+
+import math
 
 import numpy as np
 
 from .errors import ShapeError
 
+PIECE = 1 << 22  # elements looked at together
+LARGEST_PCA = 4096  # numbers per example; the covariance matrix has the square of it
+
 
 def mse(prediction, target):
     """Mean squared error of two arrays of one shape, in float64."""
-    prediction, target = np.asarray(prediction, np.float64), np.asarray(target, np.float64)
-    if prediction.shape != target.shape:
+    return mean_error(squared_error, lambda start, stop: prediction[start:stop], prediction.shape, target)
+
+
+def bce(prediction, target):
+    """Mean binary cross-entropy of probabilities, in float64; probabilities of 0 and 1 count as 1e-7 and 1 - 1e-7."""
+    return mean_error(cross_entropy_error, lambda start, stop: prediction[start:stop], prediction.shape, target)
+
+
+def squared_error(prediction, target):
+    """Element by element."""
+    return (prediction - target) ** 2
+
+
+def cross_entropy_error(prediction, target):
+    """Element by element, probabilities kept away from 0 and 1 by 1e-7."""
+    p = np.clip(prediction, 1e-7, 1 - 1e-7)
+    return -(target * np.log(p) + (1 - target) * np.log1p(-p))
+
+
+def mean_error(error, predict, shape, target):
+    """The mean of ``error(predict(start, stop), target[start:stop])``, piece by piece in float64."""
+    if tuple(shape) != tuple(target.shape):
         raise ShapeError(
-            f"mse: the prediction has shape {prediction.shape}, the target {target.shape}; they must be equal."
+            f"mse: the prediction has shape {tuple(shape)}, the target {tuple(target.shape)}; they must be equal."
         )
-    return float(np.mean((prediction - target) ** 2))
+    sums = [error(np.asarray(predict(i, j), np.float64), piece).sum() for i, j, piece in pieces(target)]
+    return float(math.fsum(sums) / target.size)
 
 
-def mean_baseline(x_train, x_test):
+def pieces(x):
+    """(start, stop, x[start:stop] in float64) over all examples."""
+    rows = max(1, PIECE * len(x) // x.size)
+    for start in range(0, len(x), rows):
+        yield start, min(start + rows, len(x)), np.asarray(x[start : start + rows], np.float64)
+
+
+def reconstruction_error(model, x, name="mse"):
+    """The mean error ``"mse"`` or ``"bce"`` of ``model.reconstruct(x)``."""
+    error = {"mse": squared_error, "bce": cross_entropy_error}[name]
+    return mean_error(error, lambda start, stop: model.reconstruct(x[start:stop]), x.shape, x)
+
+
+def entropy_floor(x):
+    r"""The binary cross-entropy of a perfect reconstruction: :math:`-x \ln x - (1 - x) \ln (1 - x)`, the mean.
+
+    It is 0 only for data that are 0 or 1; no model's loss can be below it.
+    """
+    return mean_error(cross_entropy_error, lambda start, stop: x[start:stop], x.shape, x)
+
+
+def mean_example(x):
+    """The mean over examples, float64 (1, ...)."""
+    return sum(piece.sum(axis=0) for _, _, piece in pieces(x))[None] / len(x)
+
+
+def mean_baseline(x_train, x_test, name="mse"):
     """The error of predicting the mean training example for everything: what no code at all reaches."""
-    mean = np.asarray(x_train, np.float64).mean(axis=0)
-    return mse(np.broadcast_to(mean, x_test.shape), x_test)
+    error = {"mse": squared_error, "bce": cross_entropy_error}[name]
+    mean = mean_example(x_train)
+    return mean_error(error, lambda start, stop: mean, x_test.shape, x_test)
 
 
 def pca_baseline(x_train, x_test, components):
@@ -30,13 +84,43 @@ def pca_baseline(x_train, x_test, components):
     Fitted on the training examples by the eigenvectors of their covariance; Pearson (1901),
     Bishop (2006), section 12.1.2.
     """
-    train = np.asarray(x_train, np.float64).reshape(len(x_train), -1)
-    test = np.asarray(x_test, np.float64).reshape(len(x_test), -1)
-    if not 1 <= components <= train.shape[1]:
+    mean, vectors = pca(x_train)
+    if not 1 <= components <= len(vectors):
         raise ShapeError(
-            f"pca: {components} components asked of data with {train.shape[1]} features; expected 1 to {train.shape[1]}."
+            f"pca: {components} components asked of data with {len(vectors)} features; expected 1 to {len(vectors)}."
         )
-    mean = train.mean(axis=0)
-    _, vectors = np.linalg.eigh((train - mean).T @ (train - mean))  # eigenvalues in ascending order
-    basis = vectors[:, -components:]
-    return mse((test - mean) @ basis @ basis.T + mean, test)
+    return pca_error(mean, vectors[:, -components:], x_test)
+
+
+def pca(x):
+    """Mean (D,) and eigenvectors (D, D) of the covariance of examples flattened to D numbers, the largest last."""
+    mean = mean_example(x).ravel()
+    centred = (piece.reshape(len(piece), -1) - mean for _, _, piece in pieces(x))
+    covariance = sum(piece.T @ piece for piece in centred)
+    return mean, np.linalg.eigh(covariance)[1]  # eigenvalues in ascending order
+
+
+def pca_error(mean, basis, x):
+    """The mean squared error of x (N, ...) projected onto the columns of basis (D, K)."""
+
+    def predict(start, stop):
+        flat = np.asarray(x[start:stop], np.float64).reshape(stop - start, -1)
+        return ((flat - mean) @ basis @ basis.T + mean).reshape(stop - start, *x.shape[1:])
+
+    return mean_error(squared_error, predict, x.shape, x)
+
+
+def predicted_labels(model, x):
+    """The class with the largest output, int64 (N,)."""
+    with model.evaluating():
+        return np.concatenate(
+            [
+                model.backend.to_host(model(model.backend.asarray(np.asarray(x[i : i + 1024]))).data).argmax(axis=1)
+                for i in range(0, len(x), 1024)
+            ]
+        )
+
+
+def confusion_matrix(predicted, labels, classes):
+    """How often class i (row) was taken for class j (column), int64 (classes, classes)."""
+    return np.bincount(np.asarray(labels) * classes + predicted, minlength=classes**2).reshape(classes, classes)

@@ -1,10 +1,10 @@
-"""Data sets: real, small, and checked."""
+"""Handwritten digits that need no download."""
 
 from typing import Any
 
 import numpy as np
 
-from .errors import missing_library
+from ..errors import missing_library
 
 Array = np.ndarray[Any, Any]
 

@@ -1,0 +1,100 @@
+"""Learning-rate schedules: their formulas, step by step, in fit."""
+
+import math
+
+import numpy as np
+import pytest
+
+import tinyae as ta
+from tinyae.errors import DtypeError, RangeError
+
+from .conftest import made, quick, weights
+
+
+class Rates(ta.Callback):
+    """Notes the learning rate of every step."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_gradients(self, batch):
+        self.seen.append(self.trainer.optimizer.lr)
+
+
+def rates(images, *schedules, epochs=4, lr=0.1, **options):
+    note = Rates()
+    history = quick(
+        made(), images, epochs, batch_size=10, optimizer="sgd", lr=lr, callbacks=[note, *schedules], **options
+    )
+    assert history["lr"] == note.seen[4::5]
+    return np.array(note.seen) / lr
+
+
+T = np.arange(20) / 5  # epochs passed before each of 4 x 5 steps
+
+
+def test_each_formula(images):
+    assert np.allclose(rates(images, ta.StepDecay(2, 0.3)), [1] * 10 + [0.3] * 10)
+    assert np.allclose(rates(images, ta.CosineDecay()), (1 + np.cos(np.pi * T / 4)) / 2)
+    assert np.allclose(rates(images, ta.CosineDecay(to=0.2)), 0.2 + 0.8 * (1 + np.cos(np.pi * T / 4)) / 2)
+    assert np.allclose(rates(images, ta.WarmUp(2)), np.minimum(np.arange(1, 21) / 10, 1))
+    assert np.allclose(rates(images, ta.Schedule(lambda t: math.exp(-t))), np.exp(-T))
+    assert np.allclose(
+        rates(images, ta.WarmUp(1), ta.StepDecay(3)), np.minimum(np.arange(1, 21) / 5, 1) * 0.1 ** (T >= 3)
+    )
+
+
+def test_cosine_stays_at_its_last_value(images):
+    seen = rates(images, ta.CosineDecay(epochs=2))
+    assert np.allclose(seen[:10], (1 + np.cos(np.pi * T[:10] / 2)) / 2) and np.allclose(seen[10:], seen[9])
+
+
+def test_on_plateau_the_rate_falls_after_patience(images):
+    class Scripted(ta.Callback):
+        def on_epoch_end(self, epoch, logs):
+            logs["loss"] = [5, 3, 3, 3, 2, 2, 2][epoch - 1]
+
+    seen = rates(images, Scripted(), ta.ReduceOnPlateau(0.5, patience=2), epochs=7)
+    assert np.allclose(seen[::5], [1, 1, 1, 1, 0.5, 0.5, 0.5])
+    seen = rates(images, Scripted(), ta.ReduceOnPlateau(0.1, patience=1, to=0.05), epochs=7)
+    assert np.allclose(seen[::5], [1, 1, 1, 0.1, 0.05, 0.05, 0.05])
+
+
+def test_without_a_schedule_a_callback_may_set_the_rate(images):
+    class Halve(ta.Callback):
+        def on_epoch_end(self, epoch, logs):
+            self.trainer.optimizer.lr /= 2
+
+    assert np.allclose(rates(images, Halve())[::5], [1, 0.5, 0.25, 0.125])
+
+
+def test_a_schedule_of_1_changes_no_bit(images):
+    plain, scheduled = made(), made()
+    quick(plain, images)
+    quick(scheduled, images, callbacks=[ta.Schedule(lambda t: 1.0)])
+    assert weights(plain) == weights(scheduled)
+
+
+@pytest.mark.parametrize(
+    "wrong, error, message",
+    [
+        (lambda: ta.StepDecay(0), RangeError, "StepDecay: every is 0"),
+        (lambda: ta.StepDecay(1, 1.5), RangeError, "StepDecay: gamma is 1.5"),
+        (lambda: ta.CosineDecay(to=1), RangeError, "CosineDecay: to is 1"),
+        (lambda: ta.CosineDecay(epochs=0), RangeError, "CosineDecay: epochs is 0"),
+        (lambda: ta.WarmUp(0), RangeError, "WarmUp: epochs is 0"),
+        (lambda: ta.ReduceOnPlateau(1), RangeError, "ReduceOnPlateau: gamma is 1"),
+        (lambda: ta.ReduceOnPlateau(patience=0), RangeError, "ReduceOnPlateau: patience is 0"),
+        (lambda: ta.Schedule(0.5), DtypeError, "Schedule: the factor is 0.5; expected a function"),
+    ],
+)
+def test_wrong_arguments(wrong, error, message):
+    with pytest.raises(error, match=message):
+        wrong()
+
+
+def test_what_fit_refuses(images):
+    with pytest.raises(RangeError, match="WarmUp.*LBFGS has no learning rate"):
+        quick(made(), images, optimizer="lbfgs", callbacks=[ta.WarmUp(1)])
+    with pytest.raises(RangeError, match="ReduceOnPlateau: nothing called 'val_loss' to watch"):
+        quick(made(), images, callbacks=[ta.ReduceOnPlateau(monitor="val_loss")])

@@ -1,0 +1,208 @@
+"""The folder of a run: what is in it, and how it is never half of two runs.
+
+::
+
+    settings.json          the recipe with all that was chosen, the seed, the versions; written first
+    run.checkpoint         the state after the last whole epoch, from which `tinyae resume` goes on
+    model.safetensors      the trained model, for ``ta.load``
+    history.jsonl          one line per epoch
+    result.json            what was reached
+    *.png                  pictures
+    previous/              while an overwriting run has nothing yet: the files of the run it replaces
+"""
+
+import json
+import platform
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import FileWriteError, ModelFileError, RangeError, StateError, TinyaeError
+from ..files import write_whole
+from ..recipes import Recipe
+
+PICTURES = ("reconstructions.png", "confusion.png", "loss.png")
+FILES = ("model.safetensors", "run.checkpoint", "run.checkpoint.previous", "history.jsonl", "settings.json",
+         "result.json", *PICTURES)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run is, besides its data."""
+
+    recipe: Recipe
+    seed: int
+    backend: str
+    example_shape: tuple
+
+
+class RunFolder:
+    """A folder of a run, new or there already."""
+
+    def __init__(self, path, made=()):
+        self.path = Path(path)
+        self.made = list(made)  # folders made for this run, innermost first
+        self.old = self.path / "previous"
+
+    def __truediv__(self, name):
+        return self.path / name
+
+    def __str__(self):
+        return str(self.path)
+
+    def contents(self):
+        """The run's files that are there."""
+        return [name for name in FILES if (self.path / name).exists()]
+
+    # ------------------------------------------------------------ a new run
+
+    @classmethod
+    def new(cls, name, out=None, overwrite=False):
+        """A folder to write to: a new ``runs/NAME-1``, ``-2``, ..., or ``out``.
+
+        Raises
+        ------
+        RangeError
+            ``out`` is a file, or exists and may not be overwritten.
+        FileWriteError
+            Nothing can be written there.
+        """
+        if out is not None:
+            if not str(out):
+                raise RangeError("train: --out is empty; expected the path of a folder.")
+            path = Path(out)
+            if path.exists() and not path.is_dir():
+                raise RangeError(f"train: --out {out} is a file; expected a folder, or a path where one can be made.")
+            if path.exists() and not overwrite:
+                raise RangeError(
+                    f"train: the folder {out} exists. Choose another --out, or give --overwrite to replace its run."
+                )
+            made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        else:
+            if overwrite:
+                raise RangeError(
+                    "train: --overwrite needs --out, the folder to overwrite; without it a new folder is made."
+                )
+            number = 1
+            while (path := Path("runs") / f"{name}-{number}").exists():
+                number += 1
+            made = [path, *([] if path.parent.exists() else [path.parent])]
+        folder = cls(path, made)
+        try:
+            path.mkdir(parents=True, exist_ok=out is not None)
+            write_whole(path / ".writable", "")  # better now than after the training
+            (path / ".writable").unlink()
+        except FileExistsError:
+            if out is None:
+                return cls.new(name)  # another run took the name in the meantime
+            raise FileWriteError(f"train: a folder {path} cannot be made: a file stands in its way.") from None
+        except NotADirectoryError:
+            raise FileWriteError(f"train: a folder {path} cannot be made: a file stands in its way.") from None
+        except FileWriteError:
+            folder.remove_if_made()
+            raise
+        except OSError as error:
+            folder.remove_if_made()
+            raise FileWriteError(f"train: a folder {path} cannot be made: {error.strerror}.") from error
+        return folder
+
+    def begin(self, settings):
+        """Put the files of an older run aside, and write down what this one is."""
+        if (self.path / "model.safetensors").exists():  # what was put aside before it was replaced since
+            self._remove(self.old)
+        if not self.old.exists():
+            self._move(self.path, self.old)
+        else:  # an overwriting run that was killed: the run it was to replace stays aside
+            self._remove(self.path)
+        self.write_settings(settings)
+
+    def write_settings(self, settings):
+        """Write settings.json."""
+        about = {
+            **asdict(settings),
+            "versions": {"tinyae": version("tinyae"), "numpy": np.__version__, "python": platform.python_version()},
+        }
+        write_whole(self.path / "settings.json", json.dumps(about, indent=2) + "\n")
+
+    def give_up(self):
+        """The run ended with nothing to keep: as if it had not been."""
+        self._remove(self.path)
+        if self.old.exists():
+            self._move(self.old, self.path)
+        self.remove_if_made()
+
+    def keep(self):
+        """The run has a model: what it replaces is no longer needed."""
+        self._remove(self.old)
+
+    def remove_if_made(self):
+        """Remove folders that were made for nothing."""
+        for folder in self.made:
+            with suppress(OSError):
+                folder.rmdir()
+
+    def _move(self, source, target):
+        there = [name for name in FILES if (source / name).exists()]
+        if there:
+            target.mkdir(exist_ok=True)
+        for name in there:
+            (source / name).replace(target / name)
+        if source == self.old:
+            source.rmdir()
+
+    def _remove(self, folder):
+        for name in FILES:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                (folder / name).unlink()
+        if folder == self.old:
+            with suppress(OSError):
+                folder.rmdir()
+
+    # ------------------------------------------------------------ a run that is there
+
+    @classmethod
+    def open(cls, name, path):
+        """The folder of a run that was begun; ``name`` is the command that wants it.
+
+        Raises
+        ------
+        ModelFileError
+            There is no folder, or no run in it.
+        """
+        folder = cls(path)
+        if not str(path) or not folder.path.exists():
+            raise ModelFileError(f"{name}: there is no folder '{path}'. Give the folder that tinyae train has written.")
+        if not folder.path.is_dir():
+            raise ModelFileError(
+                f"{name}: {path} is a file; expected the folder of a run, such as {folder.path.parent}."
+            )
+        if not (folder / "settings.json").exists():
+            inside = sorted(entry.name for entry in folder.path.iterdir())
+            runs = [entry for entry in inside if (folder.path / entry / "settings.json").exists()]
+            hint = f" There are runs below it: {', '.join(runs[:5])}." if runs else ""
+            raise ModelFileError(f"{name}: {path} holds no run: there is no settings.json in it.{hint}")
+        return folder
+
+    def settings(self):
+        """The RunSettings that ``write_settings`` wrote."""
+        path = self / "settings.json"
+        try:
+            about = json.loads(path.read_text())
+            recipe, shape = Recipe.from_settings(about["recipe"]), tuple(map(int, about["example_shape"]))
+            return RunSettings(recipe, int(about["seed"]), str(about["backend"]), shape)
+        except (TinyaeError, OSError, ValueError, LookupError, TypeError) as error:
+            raise StateError(
+                f"{path} is damaged or of another tinyae: {str(error).rstrip('.')}. Restore it from a copy, or train again."
+            ) from error
+
+    def model_path(self, name):
+        """Where the model is; an unfinished run has none yet."""
+        path = self / "model.safetensors"
+        if not path.exists():
+            raise ModelFileError(
+                f"{name}: the run in {self} has no model yet: it did not come to its end. Finish it with: tinyae resume {self}"
+            )
+        return path

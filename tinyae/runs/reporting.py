@@ -1,0 +1,193 @@
+"""What a run has reached, in numbers, in words and in pictures."""
+
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from ..metrics import (
+    LARGEST_PCA,
+    confusion_matrix,
+    entropy_floor,
+    mean_baseline,
+    pca,
+    pca_error,
+    predicted_labels,
+    reconstruction_error,
+)
+from ..plots import draw_confusion, draw_loss, draw_reconstructions, is_images
+from .folder import FILES
+
+LOSS_NAMES = {
+    "mse": "mean squared error, mean over pixels",
+    "bce": "binary cross-entropy, mean over pixels",
+    "cross_entropy": "cross-entropy, mean over images",
+}
+REMARKS = {
+    "PCA": "the best linear code of that size",
+    "mean": "no code: always the same",
+    "perfect": "the floor: the data are not only 0 and 1",
+    "most frequent": "always the same answer",
+}
+
+
+def describe_run(recipe, model, history, sets):
+    """What a trained model reaches, beside what simpler predictors do."""
+    (x, y), (x_test, y_test) = sets
+    result = {
+        "recipe": recipe.name,
+        "data": recipe.data,
+        "task": recipe.task,
+        "loss": recipe.loss,
+        "epochs": len(history),
+        "train_loss": history["loss"][-1],
+        "val_loss": history["val_loss"][-1],
+        "parameters": model.parameter_count(),
+        "input_size": prod(x.shape[1:]),
+        "examples": {"train": len(x), "val": len(x_test)},
+        "stop_reason": history.stop_reason,
+        "interrupted": history.interrupted,
+    }
+    if recipe.task == "classify":
+        return result | describe_classifier(model, (x, y), (x_test, y_test))
+    return result | {"code_size": recipe.code_size} | describe_autoencoder(recipe, model, x, x_test)
+
+
+def describe_autoencoder(recipe, model, x, x_test):
+    """Errors on training and held-out examples, and those of PCA and the mean example."""
+    parts = {"train": x, "val": x_test}
+    names = ["mse", "bce"] if recipe.loss == "bce" else ["mse"]
+    result = {
+        f"{part}_{name}": reconstruction_error(model, data, name) for name in names for part, data in parts.items()
+    }
+    baselines = {}
+    if prod(x.shape[1:]) <= LARGEST_PCA:
+        mean, vectors = pca(x)
+        basis = vectors[:, -recipe.code_size :]
+        errors = {part: pca_error(mean, basis, data) for part, data in parts.items()}
+        baselines[f"PCA with {recipe.code_size} components"] = {"mse": errors}
+    label = "mean image" if is_images(x.shape) else "mean example"
+    baselines[label] = {name: {part: mean_baseline(x, d, name) for part, d in parts.items()} for name in names}
+    if "bce" in names:
+        baselines["perfect reconstruction"] = {"bce": {part: entropy_floor(data) for part, data in parts.items()}}
+    return result | {"baselines": baselines}
+
+
+def describe_classifier(model, train, test):
+    """Accuracies, and that of always giving the most frequent label."""
+    (x, y), (x_test, y_test) = train, test
+    frequent = np.bincount(y).argmax()
+    return {
+        "train_accuracy": float(np.mean(predicted_labels(model, x) == y)),
+        "test_accuracy": float(np.mean(predicted_labels(model, x_test) == y_test)),
+        "classes": int(y.max()) + 1,
+        "baselines": {
+            "most frequent label": {
+                "accuracy": {"train": float(np.mean(y == frequent)), "val": float(np.mean(y_test == frequent))}
+            }
+        },
+    }
+
+
+def draw_run(recipe, model, history, sets, result, folder):
+    """The pictures of a run."""
+    _, (x_test, y_test) = sets
+    if recipe.task == "classify":
+        matrix = confusion_matrix(predicted_labels(model, x_test), y_test, result["classes"])
+        note = f"held-out {recipe.data}: {result['test_accuracy']:.1%} are told right"
+        draw_confusion(matrix, folder / "confusion.png", note)
+    else:
+        examples = np.asarray(x_test[some_examples(y_test, len(x_test))])
+        kind = "pixels" if is_images(x_test.shape) else "values"
+        note = (
+            f"held-out {short(recipe.data)}: {result['input_size']} {kind} through a code of {recipe.code_size} numbers"
+        )
+        draw_reconstructions(examples, model.reconstruct(examples), folder / "reconstructions.png", note)
+    baselines = [
+        (label, values[recipe.loss]["val"]) for label, values in result["baselines"].items() if recipe.loss in values
+    ]
+    rate = "" if result["lr"] is None else f", learning rate {result['lr']:g}"
+    title = f"{recipe.name}: the error while learning ({recipe.optimizer}{rate})"
+    draw_loss(history, folder / "loss.png", LOSS_NAMES[recipe.loss], baselines, title)
+
+
+def some_examples(labels, n):
+    """The first example of each class, or the first ten."""
+    if labels is None or labels.dtype.kind not in "iu":
+        return np.arange(min(n, 10))
+    return np.array([np.flatnonzero(labels == value)[0] for value in np.unique(labels)[:10]])
+
+
+def short(data):
+    """A data set's name, or the last part of a path."""
+    return data.replace("\\", "/").rstrip("/").split("/")[-1]
+
+
+# ---------------------------------------------------------------- in words
+
+
+def report(result):
+    """A result as text that a student can read."""
+    sizes = result["examples"]
+    lines = [
+        f"{result['recipe']}: {result['epochs']} epochs ({result['steps']:,} steps of {result['optimizer']}) in "
+        f"{result['seconds']:.1f} s on {result['backend']}; {sizes['train']:,} training examples, {sizes['val']:,} held out",
+    ]
+    if result["stop_reason"]:
+        lines.append(result["stop_reason"])
+    if result["task"] == "classify":
+        lines += [
+            f"{result['parameters']:,} parameters; {result['input_size']} numbers become {result['classes']} scores",
+            "",
+        ]
+        lines += table("accuracy", result, "accuracy", ".1%")
+    else:
+        lines += [
+            f"{result['parameters']:,} parameters; {result['input_size']} numbers become {result['code_size']}, "
+            f"a compression ratio of {result['input_size'] / result['code_size']:.3g}",
+            "",
+        ]
+        if result["loss"] == "bce":
+            lines += [*table("binary cross-entropy, mean", result, "bce", ".4f"), ""]
+        lines += table("mean squared error", result, "mse", ".4f")
+        pca = next((v["mse"]["val"] for k, v in result["baselines"].items() if k.startswith("PCA")), None)
+        if pca:
+            lines += [
+                "",
+                f"On examples it was not trained on, its squared error is {result['val_mse'] / pca:.2f} times that of PCA. "
+                "(0 is perfect.)",
+            ]
+    lines += ["", f"written to {result['out']}: {', '.join(name for name in written(result['out']))}"]
+    return "\n".join(lines)
+
+
+def table(title, result, name, form):
+    """This model beside the baselines that have an error of that name."""
+    own = (result[f"train_{name}"], result.get(f"val_{name}", result.get(f"test_{name}")))
+    rows = [("this classifier" if name == "accuracy" else "this autoencoder", *own, "")]
+    for label, values in result["baselines"].items():
+        if name in values:
+            remark = next(text for key, text in REMARKS.items() if label.startswith(key))
+            rows.append((label, values[name]["train"], values[name]["val"], remark))
+    width = max(len(title), *(len(row[0]) for row in rows))
+    lines = [
+        f"{label:{width}}  {train:>8{form}}  {val:>8{form}}  {remark}".rstrip() for label, train, val, remark in rows
+    ]
+    return [f"{title:{width}}  training  held out", *lines]
+
+
+def written(path):
+    """The files of a run that a reader may want."""
+    return [name for name in FILES if (Path(path) / name).exists() and not name.endswith(".previous")]
+
+
+def report_evaluation(result):
+    """An evaluation as text."""
+    rows = [
+        ("accuracy", "accuracy", ".2%"),
+        ("mse", "mean squared error", ".5f"),
+        ("bce", "binary cross-entropy, mean", ".5f"),
+        ("mean_mse", "squared error of the mean example", ".5f"),
+    ]
+    lines = [f"{result['run']}: {result['examples']:,} {result['which']} of {result['data']}"]
+    return "\n".join(lines + [f"{label:34} {result[key]:{form}}" for key, label, form in rows if key in result])

@@ -1,0 +1,105 @@
+"""What a trained run is used for from the command line: its error on other data, and reconstructions."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..data import as_data, check_values
+from ..datasets import load as load_data
+from ..datasets.own import load_for_evaluation
+from ..errors import RangeError, ShapeError
+from ..files import writing
+from ..metrics import mean_baseline, predicted_labels, reconstruction_error
+from ..plots import draw_reconstructions, new_figure
+from ..saving import load
+from .folder import RunFolder
+from .reporting import short, some_examples
+from .training import as_source
+
+
+def open_run(command, path):
+    """(model, settings) of a finished run."""
+    folder = RunFolder.open(command, path)
+    settings = folder.settings()
+    return load(folder.model_path(command)), settings
+
+
+def examples_of(command, settings, data, labels):
+    """(x, y, which, data) to be looked at, of the shape that the run was trained on.
+
+    The held-out part of the run's own data, the test part of a data set that has one, or all of a file.
+    """
+    recipe = settings.recipe
+    data = None if data is None else as_source(data)
+    is_own = data is None or data == recipe.data
+    data, labels = (recipe.data, labels or recipe.labels) if is_own else (data, labels)
+    x, y = load_data(data, labels)[1] if is_own else load_for_evaluation(data, labels)
+    which = "held-out examples" if is_own else "examples"
+    if x.shape[1:] != settings.example_shape:
+        raise ShapeError(
+            f"{command}: the run was trained on examples of shape {settings.example_shape}, those of {data} have "
+            f"{x.shape[1:]}. Give data of that shape, or train a run on these."
+        )
+    x = as_data(f"{command}: {data}", x)
+    check_values(f"{command}: {data}", x, unit_interval=recipe.output == "sigmoid")
+    return x, y, which, data
+
+
+def evaluate(path, *, data=None, labels=None):
+    """The error of a trained run on its held-out data, or on others.
+
+    Returns
+    -------
+    dict
+        ``mse`` (and ``bce``, if it was trained with that) or ``accuracy``, and the number of examples.
+    """
+    model, settings = open_run("evaluate", path)
+    recipe = settings.recipe
+    x, y, which, data = examples_of("evaluate", settings, data, labels)
+    result = {"run": str(path), "recipe": recipe.name, "data": data, "which": which, "examples": len(x)}
+    if recipe.task == "classify":
+        if y is None:
+            raise RangeError(f"evaluate: {data} has no labels, and the run is a classifier. Give --labels FILE.")
+        return result | {"accuracy": float(np.mean(predicted_labels(model, x) == np.asarray(y)))}
+    result["mse"] = reconstruction_error(model, x)
+    if recipe.loss == "bce":
+        result["bce"] = reconstruction_error(model, x, "bce")
+    return result | {"mean_mse": mean_baseline(x, x)}
+
+
+def reconstruct(path, *, data=None, out, overwrite=False):
+    """Write reconstructions: ``*.png``, up to ten beside their originals; ``*.npy``, all of them, float32.
+
+    Returns
+    -------
+    dict
+        What was written.
+    """
+    kind = Path(out).suffix.lower()
+    if kind not in (".png", ".npy"):
+        raise RangeError(
+            f"reconstruct: --out {out} ends in {kind or 'nothing'}; expected a picture, FILE.png, or an array, FILE.npy."
+        )
+    if Path(out).exists() and not overwrite:
+        raise RangeError(f"reconstruct: {out} exists. Choose another --out, or give --overwrite to replace it.")
+    if kind == ".png":
+        new_figure(1, 1)  # without Matplotlib, say so at once
+    model, settings = open_run("reconstruct", path)
+    if settings.recipe.task == "classify":
+        raise RangeError(
+            f"reconstruct: the run in {path} is a classifier and has no decoder. Give an autoencoder's run."
+        )
+    x, y, which, data = examples_of("reconstruct", settings, data, None)
+    if kind == ".npy":
+        with writing(out) as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": tuple(x.shape)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for start in range(0, len(x), 1024):  # not all at once: they may be larger than memory
+                file.write(model.reconstruct(x[start : start + 1024]).astype("<f4").tobytes())
+        shown = len(x)
+    else:
+        examples = np.asarray(x[some_examples(y, len(x))])
+        note = f"{short(data)}: {which} and their reconstructions, from codes of {settings.recipe.code_size} numbers"
+        draw_reconstructions(examples, model.reconstruct(examples), out, note)
+        shown = len(examples)
+    return {"run": str(path), "data": data, "which": which, "examples": shown, "out": str(out)}
