@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import time
 import tracemalloc
 
 import numpy as np
@@ -241,3 +243,70 @@ def test_loading_does_not_touch_the_generator(saved):
     ta.manual_seed(5)
     ta.load(saved)
     assert np.array_equal(ta.Dense(3, 3).weight.numpy(), expected)
+
+
+# ---------------------------------------------------------------- damage at random
+
+
+def mutate(content, rng):
+    """A copy of the bytes with one kind of damage, small or large, anywhere."""
+    data = bytearray(content)
+    i, j = sorted(int(rng.integers(0, len(data) + 1)) for _ in range(2))
+    n = int(rng.integers(1, 9))
+    kind = rng.integers(9)
+    if kind == 0:  # a few bits, in the header as often as in the numbers
+        for _ in range(n):
+            at = int(rng.integers(len(data) if rng.integers(2) else 16))
+            data[at] ^= 1 << int(rng.integers(8))
+    elif kind == 1:
+        del data[i:]
+    elif kind == 2:
+        del data[i : i + n]
+    elif kind == 3:
+        data[i:i] = rng.bytes(n)
+    elif kind == 4:
+        data[i:j] = bytes(j - i)
+    elif kind == 5:
+        data[i:i] = data[i:j]
+    elif kind == 6:
+        data += rng.bytes(n)
+    elif kind == 7:  # another length of the header
+        data[:8] = int(rng.integers(0, 1 << int(rng.integers(1, 63)))).to_bytes(8, "little")
+    else:  # another digit: sizes, offsets and shapes are written as text
+        digits = [at for at, byte in enumerate(data) if chr(byte).isdigit()]
+        data[digits[int(rng.integers(len(digits)))]] = ord(str(rng.integers(10)))
+    return bytes(data)
+
+
+def check_mutations(count, path):
+    """Every damaged file loads the same numbers or is refused, quickly and in little memory."""
+    ta.manual_seed(0)
+    model = ta.Autoencoder(ta.Sequential(ta.Flatten(), ta.Dense(6, 2, "relu")), ta.Dense(2, 6, "sigmoid"))
+    ta.save(model, path)
+    content, expected = path.read_bytes(), [value.tobytes() for value in model.state_dict().values()]
+    rng, same, slowest = np.random.default_rng(0), 0, 0.0
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for number in range(count):
+        path.write_bytes(mutate(content, rng))
+        started = time.perf_counter()
+        try:
+            loaded = ta.load(path)
+        except ModelFileError:
+            pass
+        else:
+            same += 1
+            assert repr(loaded) == repr(model), f"mutation {number}"
+            assert [value.tobytes() for value in loaded.state_dict().values()] == expected, f"mutation {number}"
+        slowest = max(slowest, time.perf_counter() - started)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
+    print(f"{count} mutations: {same} load the same, the others are refused; slowest {slowest:.2f} s, {grown} MiB more")
+    assert slowest < 5 and grown < 100
+
+
+def test_damaged_files_load_the_same_or_are_refused(tmp_path):
+    check_mutations(2000, tmp_path / "m")
+
+
+@pytest.mark.slow
+def test_100_000_damaged_files(tmp_path):
+    check_mutations(100_000, tmp_path / "m")
