@@ -62,3 +62,22 @@ def flush_folder(folder):
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def locked(file):
+    """Keep other processes from writing this file; False if one already does. Windows has no such lock."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without locks
+    try:
+        # between open and lock another process may have finished and renamed it
+        return os.fstat(file.fileno()).st_ino == os.stat(file.name).st_ino
+    except FileNotFoundError:
+        return False

@@ -10,7 +10,7 @@ import tempfile
 from contextlib import contextmanager, suppress
 
 from ..errors import DataFileError, DownloadError, FileWriteError, missing_library
-from ..files import flush_folder
+from ..files import flush_folder, locked
 
 TIMEOUT = (10, 30)  # seconds to wait for a connection, and for the next bytes
 CHUNK = 1 << 16  # bytes taken at once
@@ -155,25 +155,6 @@ def partial_file(path):
             with suppress(OSError):
                 os.unlink(file.name)
         file.close()
-
-
-def locked(file):
-    """Keep other processes from writing this file; False if one already does. Windows has no such lock."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # a file system without locks
-    try:
-        # between open and lock another process may have finished and renamed it
-        return os.fstat(file.fileno()).st_ino == os.stat(file.name).st_ino
-    except FileNotFoundError:
-        return False
 
 
 def reason(error):

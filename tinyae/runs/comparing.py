@@ -67,6 +67,7 @@ def compare(name="digits", *, optimizers=("gd", "sgd", "momentum", "adam"), loss
         except BaseException:
             folder.remove_if_made()
             raise
+        folder.release()
         result = {
             "recipe": recipe.name,
             "data": variants[0].data,

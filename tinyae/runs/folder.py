@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FileWriteError, ModelFileError, RangeError, StateError, TinyaeError
-from ..files import write_whole
+from ..files import locked, write_whole
 from ..recipes import Recipe
 
 PICTURES = ("reconstructions.png", "confusion.png", "loss.png")
@@ -46,6 +46,7 @@ class RunFolder:
         self.path = Path(path)
         self.made = list(made)  # folders made for this run, innermost first
         self.old = self.path / "previous"
+        self.lock = None
 
     def __truediv__(self, name):
         return self.path / name
@@ -56,6 +57,38 @@ class RunFolder:
     def contents(self):
         """The run's files that are there."""
         return [name for name in FILES if (self.path / name).exists()]
+
+    def claim(self, command):
+        """Keep other processes out of the folder until this one ends, and clear away what killed ones left half done.
+
+        Raises
+        ------
+        FileWriteError
+            Another process is at work in it.
+        """
+        try:
+            self.lock = open(self.path / ".lock", "a+b")  # noqa: SIM115 (held until the process ends)
+        except OSError as error:
+            raise FileWriteError(f"{command}: nothing can be written in {self.path}: {error.strerror}.") from error
+        if not locked(self.lock):
+            self.lock.close()
+            raise FileWriteError(f"{command}: another process is at work in {self.path}. Wait for its end, or stop it.")
+        for path in self.path.glob(".*.partial"):
+            path.unlink(missing_ok=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        """Let other processes in again."""
+        self.release()
+
+    def release(self):
+        """Let other processes in again."""
+        if self.lock is not None:
+            (self.path / ".lock").unlink(missing_ok=True)
+            self.lock.close()
+            self.lock = None
 
     # ------------------------------------------------------------ a new run
 
@@ -93,8 +126,7 @@ class RunFolder:
         folder = cls(path, made)
         try:
             path.mkdir(parents=True, exist_ok=out is not None)
-            write_whole(path / ".writable", "")  # better now than after the training
-            (path / ".writable").unlink()
+            folder.claim("train")  # and see, better now than after the training, that it can be written to
         except FileExistsError:
             if out is None:
                 return cls.new(name)  # another run took the name in the meantime
@@ -129,6 +161,7 @@ class RunFolder:
 
     def give_up(self):
         """The run ended with nothing to keep: as if it had not been."""
+        self.release()
         self._remove(self.path)
         if self.old.exists():
             self._move(self.old, self.path)
@@ -140,6 +173,7 @@ class RunFolder:
 
     def remove_if_made(self):
         """Remove folders that were made for nothing."""
+        self.release()
         for folder in self.made:
             with suppress(OSError):
                 folder.rmdir()

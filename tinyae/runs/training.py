@@ -42,10 +42,10 @@ def train(name, *, data=None, labels=None, epochs=None, batch_size=None, lr=None
     new_figure(1, 1)  # without Matplotlib, say so before the training and not after it
     sets = load_data(recipe.data, recipe.labels)
     model, optimizer = build(recipe, sets, seed, place)
-    folder = RunFolder.new(recipe.name, out, overwrite)
     settings = RunSettings(recipe, seed, place.name, sets[0][0].shape[1:])
-    folder.begin(settings)
-    return run(settings, sets, model, optimizer, folder, progress, resuming=False)
+    with RunFolder.new(recipe.name, out, overwrite) as folder:
+        folder.begin(settings)
+        return run(settings, sets, model, optimizer, folder, progress, resuming=False)
 
 
 def resume(path, *, epochs=None, progress=True):
@@ -64,7 +64,9 @@ def resume(path, *, epochs=None, progress=True):
     new_figure(1, 1)
     sets = load_data(settings.recipe.data, settings.recipe.labels)
     model, optimizer = build(settings.recipe, sets, settings.seed, get_backend(settings.backend))
-    return run(settings, sets, model, optimizer, folder, progress, resuming=True)
+    with folder:
+        folder.claim("resume")
+        return run(settings, sets, model, optimizer, folder, progress, resuming=True)
 
 
 def chosen(recipe, data, labels, epochs, batch_size, lr, optimizer, loss, init):
