@@ -17,6 +17,7 @@ from .errors import lookup, require_integer
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 KEY_STEPS = (0x9E3779B9, 0xBB67AE85)  # the golden ratio and sqrt(3) - 1, as 32-bit fractions
 LOW = 0xFFFFFFFF
+PIECE = 1 << 20
 
 # What the numbers are for. Each purpose has a sequence of its own, so adding a dropout layer
 # changes neither the initial weights nor the order of the batches.
@@ -79,12 +80,12 @@ class Generator:
         """Go on from a saved state."""
         self.seed, self._steps = state["seed"], {**dict.fromkeys(PURPOSES, 0), **state["steps"]}
 
-    def bits(self, size, purpose, step=None, xp=np):
-        """``size`` random 32-bit numbers, uint64 (size,)."""
+    def bits(self, size, purpose, step=None, xp=np, start=0):
+        """``size`` random 32-bit numbers, uint64 (size,): those from number ``start`` on, a multiple of 4."""
         if step is None:
             step = self.next_step(purpose)
         # the counter: block index, low and high half of the step, purpose
-        block = xp.arange(-(-size // 4), dtype=np.uint64)
+        block = xp.arange(start // 4, start // 4 - (-size // 4), dtype=np.uint64)
         rest = [xp.full((1,), part, dtype=np.uint64) for part in (step & LOW, step >> 32, PURPOSES[purpose])]
         words = philox(xp, [block, *rest], (self.seed & LOW, (self.seed >> 32) & LOW))
         return xp.stack(words, axis=1).reshape(-1)[:size]
@@ -111,5 +112,10 @@ class Generator:
 
     def permutation(self, n, purpose="shuffle", step=None, xp=np):
         """The numbers 0..n-1 in random order, int64 (n,): the order of random 64-bit keys."""
-        bits = self.bits(2 * n, purpose, step, xp).reshape(n, 2)
-        return xp.argsort((bits[:, 0] << 32) | bits[:, 1], kind="stable")
+        step = self.next_step(purpose) if step is None else step
+        keys = xp.empty(n, np.uint64)
+        for start in range(0, n, PIECE):  # in pieces: for millions of examples Philox would need gigabytes at once
+            size = min(PIECE, n - start)
+            bits = self.bits(2 * size, purpose, step, xp, 2 * start).reshape(size, 2)
+            keys[start : start + size] = (bits[:, 0] << 32) | bits[:, 1]
+        return xp.argsort(keys, kind="stable")

@@ -4,8 +4,8 @@ import mmap
 
 import numpy as np
 
-RELEASE_AFTER = 1 << 27  # bytes of a memory-mapped file that may stand in memory before its pages are let go
-PAGES_AT_ONCE = 1 << 16  # a touched page brings its neighbours along
+RELEASE_AFTER = 1 << 28  # bytes of a memory-mapped file that may stand in memory before its pages are let go
+PAGES_AT_ONCE = 1 << 21  # a touched page brings its neighbours along, up to a huge page
 
 
 class Rows:
@@ -51,7 +51,7 @@ class Rows:
             rising, place = np.unique(where, return_inverse=True)
             return np.asarray(self.source[rising])[place]
         piece = np.array(self.source[where])  # a copy: a view would keep the pages
-        if self._map is not None:
+        if self._map is not None and len(self._map) > RELEASE_AFTER:
             self._touched += piece.nbytes + PAGES_AT_ONCE * np.size(where)
             if self._touched > RELEASE_AFTER:
                 # read pages count as this process's memory until they are given back; the file keeps them
