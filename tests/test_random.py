@@ -118,3 +118,11 @@ def test_threads_that_never_seed_draw_the_same():
         thread.start()
         thread.join()
     assert np.array_equal(*results)
+
+
+def test_a_permutation_does_not_depend_on_the_pieces_it_is_made_in(monkeypatch):
+    whole = Generator(3).permutation(1000, step=7)
+    for piece in (2, 64, 999):
+        monkeypatch.setattr("tinyae.random.PIECE", piece - piece % 2)
+        assert np.array_equal(Generator(3).permutation(1000, step=7), whole)
+    assert np.array_equal(Generator(3).bits(20, "noise", step=1)[8:], Generator(3).bits(12, "noise", step=1, start=8))

@@ -60,3 +60,38 @@ def train_with_fit(images: np.ndarray[Any, Any]) -> ta.History:
     return ta.fit(
         classifier, x.reshape(len(x), -1), y, epochs=1, loss=ta.cross_entropy, optimizer="sgd", progress=False
     )
+
+
+class Notes(ta.Callback):
+    """A callback that remembers something over an interruption."""
+
+    seen = 0
+
+    def on_gradients(self, batch: int) -> None:
+        self.seen += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.seen = state["seen"]
+
+
+def train_over_interruptions(path: str) -> ta.History:
+    (x, y), (x_test, y_test) = ta.datasets.load(path, labels=None)
+    model = ta.Autoencoder(ta.Dense(64, 8), ta.Dense(8, 64, "sigmoid"))
+    callbacks: list[ta.Callback] = [
+        ta.WarmUp(1), ta.CosineDecay(to=0.1), ta.StepDecay(10), ta.Schedule(lambda epochs: 0.9**epochs),
+        ta.ReduceOnPlateau(0.5, patience=3), ta.ClipNorm(1.0), ta.ClipValue(0.5), Notes(),
+        ta.TensorBoard("logs"), ta.Checkpoint("run.checkpoint", every=2, resume=True),
+    ]  # fmt: skip
+    history = model.fit(ta.Rows(x, pixels=False), 10, optimizer=ta.RMSProp(model.parameters()), callbacks=callbacks)
+    history.save("history.jsonl")
+    again: ta.History = ta.History.load("history.jsonl")
+    again.plot("history.png", title="mine")
+    second = model.fit(x, 2, optimizer=ta.LBFGS(model.parameters(), iterations=5), validation_data=x_test)
+    norm: float = ta.clip_by_norm(model.parameters(), 1.0)
+    ta.clip_by_value(model.parameters(), norm)
+    (digits, labels), _ = ta.datasets.load_mnist()
+    print(digits.shape, labels.dtype, y is None, y_test is None, ta.AdaGrad(model.parameters()))
+    return second
