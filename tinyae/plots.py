@@ -73,7 +73,13 @@ def draw_confusion(matrix, path, note=""):
             colour = "white" if share[row, column] > 0.5 else "black"
             axis.text(column, row, count, ha="center", va="center", fontsize=8, color=colour)
     ticks = range(len(matrix)) if len(matrix) <= 20 else []
-    axis.set(xlabel="taken for", ylabel="is", title=note, xticks=ticks, yticks=ticks)
+    axis.set(
+        xlabel="what it was taken for",
+        ylabel="what it is",
+        title=f"{note}\nnumbers: how many; colour: share of the row",
+        xticks=ticks,
+        yticks=ticks,
+    )
     save_figure(figure, path)
 
 

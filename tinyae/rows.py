@@ -1,6 +1,7 @@
 """Examples that are read when they are asked for, so that a data set may be larger than memory."""
 
 import mmap
+from typing import Any
 
 import numpy as np
 
@@ -24,22 +25,24 @@ class Rows:
         The source holds bytes, 0 to 255; they are given as float32 from 0 to 1.
     """
 
-    def __init__(self, source, index=None, pixels=False):
+    def __init__(self, source: Any, index: Any = None, pixels: bool = False) -> None:
         if isinstance(source, Rows):  # one view of the same source, not a view of a view
             index = source.index if index is None else index if source.index is None else source.index[index]
             source, pixels = source.source, source.pixels or pixels
-        self.source, self.index, self.pixels = source, index, pixels
-        self.shape = (len(source) if index is None else len(index), *source.shape[1:])
-        self.dtype = np.dtype(np.float32) if pixels else np.dtype(source.dtype)
+        self.source: Any = source
+        self.index: Any = index
+        self.pixels = pixels
+        self.shape: tuple[int, ...] = (len(source) if index is None else len(index), *source.shape[1:])
+        self.dtype: np.dtype[Any] = np.dtype(np.float32) if pixels else np.dtype(source.dtype)
         self.ndim = len(self.shape)
         self.size = int(np.prod(self.shape, dtype=object))
         self._map = shared_map(source)
         self._touched = 0
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Any:
         if not isinstance(key, (slice, np.ndarray)):
             key = np.asarray(key)
         piece = self._read(key if self.index is None else self.index[key])
@@ -59,11 +62,11 @@ class Rows:
                 self._touched = 0
         return piece
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         whole = self[:]
         return whole if dtype is None else whole.astype(dtype)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{len(self)} rows of {self.dtype} {self.shape[1:]}>"
 
 
