@@ -4,7 +4,8 @@ Begin reading with ``ops/op.py`` and ``ops/arithmetic.py`` (what a gradient rule
 (the backward pass); then ``optim.py`` and ``training.py``.
 """
 
-from . import datasets
+from typing import TYPE_CHECKING, Any
+
 from .apply import apply
 from .backend import get_backend
 from .callbacks import Callback, EarlyStopping, StopAtLoss
@@ -51,7 +52,24 @@ from .tensor import Tensor
 from .tensorboard import TensorBoard
 from .training import CollapseWarning, fit
 
+if TYPE_CHECKING:
+    from . import datasets
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """``tinyae.datasets`` is imported when it is first used: readers of file formats cost a third of the start."""
+    if name == "datasets":
+        from importlib import import_module
+
+        return import_module(".datasets", __name__)
+    raise AttributeError(f"module 'tinyae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "datasets"})
+
 
 __all__ = [
     "Activation",
