@@ -198,7 +198,7 @@ def test_a_forged_architecture_allocates_no_more_than_the_file_holds(tmp_path):
 
 
 def test_a_checkpoint_is_not_a_model(tmp_path):
-    write_archive(tmp_path / "c", "tinyae.checkpoint", {}, {})
+    write_archive(tmp_path / "c", "tinyae.checkpoint", {}, {"a": np.ones(3)})
     with pytest.raises(ModelFileError, match="is a tinyae checkpoint, not a model"):
         ta.load(tmp_path / "c")
 
