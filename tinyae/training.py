@@ -153,12 +153,13 @@ class Trainer:
         rehearse(self)
         self.history = History()
         self.record_names = ["epoch", "loss", *(["penalty"] if self.regularizers else []),
-                             *(["val_loss"] if self.validation else []), "lr", "seconds"]  # fmt: skip
+                             *(["val_loss"] if self.validation else []),
+                             *(["lr"] if self.optimizer.has_lr else []), "seconds"]  # fmt: skip
         self.epoch = 0  # whole epochs done
         self.collapsed_for = 0  # epochs in a row
         self.generator = Generator(self.seed)
         self.base_lr = self.optimizer.lr  # what schedules multiply
-        self.callbacks, self.schedules = [], []
+        self.callbacks, self.schedules, self.remembering = [], [], []
         self.stop_reason = None
 
     def stop(self, reason):
@@ -175,6 +176,7 @@ class Trainer:
             raise RangeError(
                 f"fit: {self.schedules[0]!r} was given, but {no_learning_rate(type(self.optimizer).__name__)}"
             )
+        self.remembering = [c for c in callbacks if type(c).state_dict is not Callback.state_dict]
         self.settings = self._settings()
         saved = [state for c in callbacks if isinstance(c, Checkpoint) and (state := c.start()) is not None]
         for callback in callbacks:
@@ -189,7 +191,8 @@ class Trainer:
             with own_chance, on_tape, quiet, deferred_interrupt() as interrupt:
                 self._call("on_train_begin")
                 if saved:
-                    self._load_callbacks(saved[0]["callbacks"])
+                    for callback, state in zip(self.remembering, saved[0]["callbacks"]):
+                        callback.load_state_dict(state)
                 while self.epoch < self.epochs and not self.stop_reason:
                     self._call("on_epoch_begin", self.epoch + 1)
                     record = self._one_epoch(interrupt)
@@ -235,7 +238,10 @@ class Trainer:
             optimizer.zero_grad()
             objective.backward()
             self._call("on_gradients", batch)
-            optimizer.step(*([self._closure(x, y, drawn)] if optimizer.needs_closure else []))
+            if optimizer.needs_closure:
+                optimizer.step(self._closure(x, y, drawn))
+            else:
+                optimizer.step()
             total += value * len(index)
             total_penalty += extra * len(index)
             self._call("on_batch_end", batch, {"loss": value + extra})
@@ -304,8 +310,7 @@ class Trainer:
 
     def _settings(self):
         """What a run that goes on must share with the one that began."""
-        remembering = [c for c in self.callbacks if type(c).state_dict is not Callback.state_dict]
-        also = [*self.regularizers, *(c for c in [*self.schedules, *remembering])]
+        also = dict.fromkeys([*self.regularizers, *self.schedules, *self.remembering])  # each once, in order
         return {
             "model": repr(self.model),
             "dtype": str(self.dtype),
@@ -316,7 +321,7 @@ class Trainer:
             "seed": self.seed,
             "training data": fingerprint(self.x, *([] if self.y is self.x else [self.y])),
             "validation data": None if self.validation is None else fingerprint(*self.validation),
-            "regularizers and callbacks": ", ".join(repr(part) for part in dict.fromkeys(also)),
+            "regularizers and callbacks": ", ".join(map(repr, also)),
         }
 
     def state_dict(self):
@@ -332,7 +337,7 @@ class Trainer:
             "history": [dict(record) for record in self.history.records],
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "callbacks": [callback.state_dict() for callback in self.callbacks if callback.state_dict()],
+            "callbacks": [callback.state_dict() for callback in self.remembering],
         }
 
     def load_state_dict(self, state):
@@ -350,11 +355,6 @@ class Trainer:
         self.epoch, self.base_lr, self.collapsed_for = state["epoch"], state["base_lr"], state["collapsed_for"]
         if self.epochs <= state["epochs"]:  # more epochs than before: a reason to stop has passed
             self.stop_reason = state["stop_reason"]
-
-    def _load_callbacks(self, states):
-        remembering = [callback for callback in self.callbacks if callback.state_dict()]
-        for callback, state in zip(remembering, states):
-            callback.load_state_dict(state)
 
     # ------------------------------------------------------------ what goes wrong
 
