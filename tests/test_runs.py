@@ -28,6 +28,14 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run, to be copied."""
+    folder = tmp_path_factory.mktemp("trained") / "a"
+    runs.train("digits", epochs=2, out=folder, progress=False)
+    return folder
+
+
 def tinyae(line, monkeypatch, capsys):
     """A command line in this process: (exit code, last line as JSON if it is, all of stdout, stderr)."""
     monkeypatch.setattr(sys, "argv", ["tinyae", *line.split()])
@@ -134,6 +142,35 @@ def test_an_overwriting_run_that_was_killed_has_the_old_one_beside_it():
     assert kept("a/previous") == old and os.listdir("a/previous")
     quick_train("a", overwrite=True, seed=1)
     assert kept("a") != old and not os.path.exists("a/previous")
+
+
+@pytest.mark.parametrize("moved", range(8))
+@pytest.mark.parametrize("back", [False, True])
+def test_a_kill_while_the_old_run_is_put_aside_or_brought_back_loses_nothing(moved, back, trained, monkeypatch):
+    shutil.copytree(trained, "a")
+    before = listing("a")
+    folder = RunFolder("a")
+    folder.claim("train")
+    if back:
+        folder.begin(folder.settings())
+    moves, replace = [], Path.replace
+
+    def killed(self, target):
+        if len(moves) == moved:
+            raise KeyboardInterrupt
+        moves.append(self)
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            folder.give_up() if back else folder.begin(folder.settings())
+    folder.release()
+    if back and moved == 0:  # nothing was brought back yet: the old run is whole beside the new one
+        assert listing("a/previous") == before
+        return
+    RunFolder.open("evaluate", "a")
+    assert listing("a") == before
 
 
 def test_a_diverging_run_is_saved_up_to_its_last_whole_epoch(monkeypatch):

@@ -38,7 +38,7 @@ def main():
         print(f"tinyae: not enough memory: {error}. Give smaller data, or a smaller model.", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, click.exceptions.Abort):
-        print("tinyae: interrupted before anything was trained; nothing was written", file=sys.stderr)
+        print("tinyae: interrupted; nothing was written", file=sys.stderr)
         return 130
 
 

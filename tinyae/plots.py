@@ -102,7 +102,10 @@ def draw_loss(history, path, loss_name, baselines=(), title=""):
             values = history[name]
             marker = "o" if len(values) == 1 else None
             axis.plot(epochs, values, label=f"{label}: last {values[-1]:.4f}", color=colour, marker=marker)
+    lowest = min(min(history[name]) for name in ("loss", "val_loss") if name in history)
     for label, value in baselines:  # named on the line itself, at its right end
+        if value < lowest / 100:
+            continue  # as good as 0, for data that a simple predictor knows by heart: it would flatten all else
         axis.axhline(value, linestyle="--", linewidth=1, color="0.35")
         axis.text(0.99, value, f"{label}: {value:.4f}", transform=axis.get_yaxis_transform(), ha="right", va="bottom")
     style_epochs(axis, title, loss_name, all(record["loss"] > 0 for record in history.records))

@@ -46,6 +46,7 @@ class RunFolder:
         self.path = Path(path)
         self.made = list(made)  # folders made for this run, innermost first
         self.old = self.path / "previous"
+        self.moving = self.path / "previous.partial"  # the same while its files are on their way
         self.lock = None
 
     def __truediv__(self, name):
@@ -75,6 +76,7 @@ class RunFolder:
             raise FileWriteError(f"{command}: another process is at work in {self.path}. Wait for its end, or stop it.")
         for path in self.path.glob(".*.partial"):
             path.unlink(missing_ok=True)
+        self._move_back()
 
     def __enter__(self):
         return self
@@ -145,10 +147,13 @@ class RunFolder:
         """Put the files of an older run aside, and write down what this one is."""
         if (self.path / "model.safetensors").exists():  # what was put aside before it was replaced since
             self._remove(self.old)
-        if not self.old.exists():
-            self._move(self.path, self.old)
-        else:  # an overwriting run that was killed: the run it was to replace stays aside
+        if self.old.exists():  # an overwriting run that was killed: the run it was to replace stays aside
             self._remove(self.path)
+        elif self.contents():
+            self.moving.mkdir()
+            for name in self.contents():
+                (self.path / name).replace(self.moving / name)
+            self.moving.replace(self.old)
         self.write_settings(settings)
 
     def write_settings(self, settings):
@@ -164,7 +169,8 @@ class RunFolder:
         self.release()
         self._remove(self.path)
         if self.old.exists():
-            self._move(self.old, self.path)
+            self.old.replace(self.moving)
+            self._move_back()
         self.remove_if_made()
 
     def keep(self):
@@ -178,14 +184,13 @@ class RunFolder:
             with suppress(OSError):
                 folder.rmdir()
 
-    def _move(self, source, target):
-        there = [name for name in FILES if (source / name).exists()]
-        if there:
-            target.mkdir(exist_ok=True)
-        for name in there:
-            (source / name).replace(target / name)
-        if source == self.old:
-            source.rmdir()
+    def _move_back(self):
+        """Bring back files that were on their way, also those that a killed process left there."""
+        for name in FILES:
+            with suppress(FileNotFoundError):
+                (self.moving / name).replace(self.path / name)
+        with suppress(FileNotFoundError):
+            self.moving.rmdir()
 
     def _remove(self, folder):
         for name in FILES:
@@ -213,6 +218,9 @@ class RunFolder:
             raise ModelFileError(
                 f"{name}: {path} is a file; expected the folder of a run, such as {folder.path.parent}."
             )
+        if folder.moving.exists():
+            with folder:
+                folder.claim(name)
         if not (folder / "settings.json").exists():
             inside = sorted(entry.name for entry in folder.path.iterdir())
             runs = [entry for entry in inside if (folder.path / entry / "settings.json").exists()]

@@ -151,7 +151,7 @@ def report(result):
             lines += [*table("binary cross-entropy, mean", result, "bce", ".4f"), ""]
         lines += table("mean squared error", result, "mse", ".4f")
         pca = next((v["mse"]["val"] for k, v in result["baselines"].items() if k.startswith("PCA")), None)
-        if pca:
+        if pca and pca > 1e-9:
             lines += [
                 "",
                 f"On examples it was not trained on, its squared error is {result['val_mse'] / pca:.2f} times that of PCA. "

@@ -11,7 +11,7 @@ from ..checkpoint import Checkpoint
 from ..context import manual_seed
 from ..datasets import load as load_data
 from ..datasets.own import NAMES
-from ..errors import RangeError, TrainingError, known_name, require_integer, require_number
+from ..errors import FileWriteError, RangeError, TrainingError, known_name, require_integer, require_number
 from ..files import write_whole
 from ..interrupt import deferred_interrupt
 from ..losses import LOSSES
@@ -133,9 +133,12 @@ def run(settings, sets, model, optimizer, folder, progress, resuming):
             )  # fmt: skip
         except TrainingError as error:
             history, trouble = error.history, error
-        except BaseException:
-            if not resuming and not (folder / "run.checkpoint").exists():
-                folder.give_up()
+        except BaseException as error:
+            if not (folder / "run.checkpoint").exists():
+                if not resuming:
+                    folder.give_up()
+            elif isinstance(error, FileWriteError):
+                raise FileWriteError(f"{error} Make room, then go on with: tinyae resume {folder}") from error
             raise
         if not len(history):
             if not resuming:
