@@ -92,10 +92,10 @@ def test_early_stopping_remembers_its_best_weights(images, tmp_path):
             if epoch == halt:
                 raise Halt
 
-    def train(path):
+    def train(path, epochs=20):
         model = made()
         callbacks = [Scripted(), ta.EarlyStopping(3), ta.Checkpoint(path, resume=True)]
-        history = quick(model, images, 20, callbacks=callbacks, validation_data=images)
+        history = quick(model, images, epochs, callbacks=callbacks, validation_data=images)
         return weights(model), history.stop_reason, len(history)
 
     halt = None
@@ -107,6 +107,7 @@ def test_early_stopping_remembers_its_best_weights(images, tmp_path):
         halt = None
         assert train(tmp_path / f"b{halt}") == whole
     assert train(tmp_path / "a") == whole  # the run had ended: nothing is trained again
+    assert train(tmp_path / "a", 21)[2] == 6  # but more epochs were asked for: it goes on, and stops again
 
 
 def test_more_epochs_than_at_first(images, tmp_path):
@@ -149,8 +150,31 @@ def test_a_torn_file_is_noticed_and_the_one_before_it_used(damage, images, tmp_p
     with pytest.warns(UserWarning, match="The checkpoint before it is used"):
         resumed = run(images, path)
     assert essence(*resumed) == whole
-    # and the torn file did not take the place of the good one
-    assert read_archive(tmp_path / "a.previous", "tinyae.checkpoint")
+
+
+def test_a_torn_file_does_not_take_the_place_of_the_good_one(images, tmp_path):
+    with pytest.raises(Halt):
+        run(images, tmp_path / "a", halt=(5, 3))
+    (tmp_path / "a").write_bytes(b"torn")
+    with pytest.warns(UserWarning, match="The checkpoint before it is used"), pytest.raises(Halt):
+        run(images, tmp_path / "a", halt=(5, 3))  # epoch 4 was made anew and written
+    assert read_archive(tmp_path / "a", "tinyae.checkpoint")[0]["state"]["epoch"] == 4
+    assert read_archive(tmp_path / "a.previous", "tinyae.checkpoint")[0]["state"]["epoch"] == 3
+
+
+def test_a_collapse_is_counted_over_an_interruption(images, tmp_path):
+    def train(epochs):
+        model = made()
+        with ta.no_grad():
+            model.decoder[1].bias += -60.0
+        checkpoint = ta.Checkpoint(tmp_path / "a", resume=True)
+        quick(model, images, epochs, callbacks=[checkpoint])
+        return checkpoint.trainer.collapsed_for
+
+    with pytest.warns(ta.CollapseWarning, match="after epoch 1"):
+        assert train(1) == 1
+    with pytest.warns(ta.CollapseWarning, match="after epoch 2"):
+        assert train(3) == 3
 
 
 def test_two_damaged_files_are_refused_and_left_alone(images, tmp_path):
@@ -200,6 +224,14 @@ def test_other_settings_than_it_began_with(change, message, images, tmp_path):
         with pytest.raises(StateError, match=wanted):
             train(model, **options)
         assert weights(model) == weights(made())
+    one_changed = images.copy()
+    one_changed[30, 2, 2] *= 0.5
+    with pytest.raises(StateError, match="training data: was"):
+        train(made(), one_changed)
+    with pytest.raises(StateError, match="validation data: was None, is now"):
+        train(made(), validation_data=images)
+    with pytest.raises(StateError, match="dtype: was float32, is now float64"):
+        train(made().astype("float64"))
     other = ta.Autoencoder(
         ta.Sequential(ta.Flatten(), ta.Dense(64, 5)), ta.Sequential(ta.Dense(5, 64), ta.Reshape(8, 8, 1))
     )

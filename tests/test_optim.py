@@ -248,6 +248,19 @@ def test_lbfgs_is_scipys(rng):
     assert np.allclose(w.numpy(), theirs.x, rtol=1e-9)
 
 
+def test_lbfgs_ends_at_the_point_that_was_found_not_at_the_last_one_tried(monkeypatch):
+    from types import SimpleNamespace
+
+    def tries_further(function, start, **options):
+        function(start + 1)
+        return SimpleNamespace(x=start)
+
+    monkeypatch.setattr("scipy.optimize.minimize", tries_further)
+    w = ta.Tensor([2.0, 3.0], requires_grad=True)
+    ta.LBFGS([w]).step(lambda: 0.0)
+    assert w.numpy().tolist() == [2, 3]
+
+
 def test_lbfgs_in_fit_falls_at_every_epoch_even_with_dropout(images, backend):
     model = made().to(backend)  # with dropout and noise, whose masks must hold still within a step
     history = quick(model, images, 4, optimizer=ta.LBFGS(model.parameters(), iterations=5), validation_data=images)

@@ -50,6 +50,7 @@ def test_rows_are_an_array(n, data):
         assert np.array_equal(np.asarray(rows), plain) and np.array_equal(np.asarray(rows, np.float64), plain)
         assert np.array_equal(Rows(rows, again)[:], plain[again])
         pixels = Rows(rows, pixels=True)
+        assert np.array_equal(Rows(pixels, again)[:], plain[again] / np.float32(255))
         assert pixels.dtype == np.float32 and np.array_equal(pixels[again], plain[again] / np.float32(255))
 
 

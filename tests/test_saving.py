@@ -245,6 +245,14 @@ def test_loading_does_not_touch_the_generator(saved):
     assert np.array_equal(ta.Dense(3, 3).weight.numpy(), expected)
 
 
+def test_numbers_read_as_another_type_are_noticed(saved):
+    content = saved.read_bytes()
+    assert b'"F32"' in content
+    saved.write_bytes(content.replace(b'"F32"', b'"I32"', 1))
+    with pytest.raises(ModelFileError, match="checksum"):
+        ta.load(saved)
+
+
 # ---------------------------------------------------------------- damage at random
 
 

@@ -95,7 +95,8 @@ if click is not None:
     run_argument = click.argument("run", type=click.Path())
     data_option = click.option(
         "--data",
-        help="digits, mnist, fashion_mnist, kmnist; or a .npy, .npz or .csv file, or a folder of images.",
+        help="digits, mnist, fashion_mnist, kmnist; or a .npy, .npz or .csv file, or a folder of images. By default "
+        "that of the recipe or the run.",
     )
     labels_option = click.option(
         "--labels", type=click.Path(), help="A file with one whole number per example (.npy, .csv)."
@@ -110,7 +111,14 @@ if click is not None:
     )
     quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress and no report.")
 
+    class InOrder(click.Group):
+        """Lists its commands in the order in which they are used."""
+
+        def list_commands(self, context):
+            return list(self.commands)
+
     @click.group(
+        cls=InOrder,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
         epilog="For help with one of them: tinyae COMMAND --help. For completion of names by the tabulator key: "
         "tinyae completion --help.",
@@ -121,7 +129,7 @@ if click is not None:
 
     # ------------------------------------------------------------ training
 
-    @commands.command()
+    @commands.command(short_help="Train a model, write it with its history and pictures.")
     @recipe_argument
     @data_option
     @labels_option
@@ -151,7 +159,7 @@ if click is not None:
 
         return finish(train(recipe, progress=not quiet, **options), report, as_json, quiet)
 
-    @commands.command()
+    @commands.command(short_help="Go on with an interrupted run, or with more epochs.")
     @run_argument
     @click.option("--epochs", type=int, help="All epochs, those that are done included; by default as first asked for.")
     @json_option
@@ -166,7 +174,7 @@ if click is not None:
 
         return finish(resume(run, progress=not quiet, **options), report, as_json, quiet)
 
-    @commands.command()
+    @commands.command(short_help="Optimizers and losses side by side: a table, a plot.")
     @recipe_argument
     @click.option(
         "--optimizers", default="gd,sgd,momentum,adam", show_default=True, help="Names, with commas between them."
@@ -198,7 +206,7 @@ if click is not None:
 
     # ------------------------------------------------------------ what a run is used for
 
-    @commands.command()
+    @commands.command(short_help="The error of a run, on its held-out data or others.")
     @run_argument
     @data_option
     @labels_option
@@ -209,7 +217,7 @@ if click is not None:
 
         return finish(evaluate(run, **options), report_evaluation, as_json, False)
 
-    @commands.command()
+    @commands.command(short_help="What a run makes of its data, as picture or array.")
     @run_argument
     @data_option
     @click.option(
@@ -228,7 +236,7 @@ if click is not None:
 
     # ------------------------------------------------------------ what there is
 
-    @commands.command()
+    @commands.command(short_help="List the recipes, and what to expect of them.")
     @json_option
     def recipes(as_json):
         """List the recipes, and what to expect of them."""
@@ -250,7 +258,7 @@ if click is not None:
         if as_json:
             print(json.dumps([recipe.settings() for recipe in RECIPES.values()]))
 
-    @commands.command()
+    @commands.command(short_help="Versions, threads, BLAS and backends found here.")
     @json_option
     def info(as_json):
         """Versions, threads, BLAS and backends found here; where one is missing, why, and how to install it."""
@@ -261,7 +269,7 @@ if click is not None:
         if as_json:
             print(json.dumps(about))
 
-    @commands.command()
+    @commands.command(short_help="How a shell learns to complete tinyae's names.")
     @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
     def completion(shell):
         """Print the lines that teach a shell to complete tinyae's names.

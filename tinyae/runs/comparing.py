@@ -15,7 +15,7 @@ from ..plots import draw_comparison, new_figure
 from ..recipes import get_recipe
 from ..training import fit
 from .folder import RunFolder
-from .reporting import LOSS_NAMES, short
+from .reporting import LOSS_NAMES, numbers_called, short
 from .training import build, chosen
 
 
@@ -80,7 +80,10 @@ def compare(name="digits", *, optimizers=("gd", "sgd", "momentum", "adam"), loss
         }
         write_whole(folder / "comparison.json", json.dumps(result, indent=2) + "\n")
         panels = [
-            (f"held-out {LOSS_NAMES[loss]}", {r["optimizer"]: r["history"] for r in runs if r["loss"] == loss})
+            (
+                f"held-out {LOSS_NAMES[loss].format(numbers_called(sets[0][0].shape))}",
+                {r["optimizer"]: r["history"] for r in runs if r["loss"] == loss},
+            )
             for loss in losses
         ]
         title = f"recipe {recipe.name}, data {short(result['data'])}: the same initial weights and batches"
@@ -153,7 +156,7 @@ def comparison_table(result):
         lines.append(line.rstrip() + ("  diverged" if run and run["trouble"] else ""))
     lines += [
         "",
-        "* the smallest. MSE and BCE: means over pixels of the held-out examples, after the last epoch.",
+        "* the smallest. MSE and BCE: means over all numbers of the held-out examples, after the last epoch.",
         "Each optimizer has its own learning rate, the recipe's or the one given; another rate is another result.",
         f"written to {result['out']}: comparison.json, comparison.png",
     ]

@@ -19,9 +19,9 @@ from ..plots import draw_confusion, draw_loss, draw_reconstructions, is_images
 from .folder import FILES
 
 LOSS_NAMES = {
-    "mse": "mean squared error, mean over pixels",
-    "bce": "binary cross-entropy, mean over pixels",
-    "cross_entropy": "cross-entropy, mean over images",
+    "mse": "mean squared error, mean over {}",
+    "bce": "binary cross-entropy, mean over {}",
+    "cross_entropy": "cross-entropy, mean over examples",
 }
 REMARKS = {
     "PCA": "the best linear code of that size",
@@ -92,13 +92,13 @@ def describe_classifier(model, train, test):
 def draw_run(recipe, model, history, sets, result, folder):
     """The pictures of a run."""
     _, (x_test, y_test) = sets
+    kind = numbers_called(x_test.shape)
     if recipe.task == "classify":
         matrix = confusion_matrix(predicted_labels(model, x_test), y_test, result["classes"])
         note = f"held-out {recipe.data}: {result['test_accuracy']:.1%} are told right"
         draw_confusion(matrix, folder / "confusion.png", note)
     else:
         examples = np.asarray(x_test[some_examples(y_test, len(x_test))])
-        kind = "pixels" if is_images(x_test.shape) else "values"
         note = (
             f"held-out {short(recipe.data)}: {result['input_size']} {kind} through a code of {recipe.code_size} numbers"
         )
@@ -108,7 +108,12 @@ def draw_run(recipe, model, history, sets, result, folder):
     ]
     rate = "" if result["lr"] is None else f", learning rate {result['lr']:g}"
     title = f"{recipe.name}: the error while learning ({recipe.optimizer}{rate})"
-    draw_loss(history, folder / "loss.png", LOSS_NAMES[recipe.loss], baselines, title)
+    draw_loss(history, folder / "loss.png", LOSS_NAMES[recipe.loss].format(kind), baselines, title)
+
+
+def numbers_called(shape):
+    """What the numbers of examples (N, ...) of that shape are."""
+    return "pixels" if is_images(shape) else "values"
 
 
 def some_examples(labels, n):
