@@ -153,3 +153,14 @@ def test_a_terminal_gets_a_bar_with_the_loss_and_a_log_file_at_most_ten_lines(im
     assert len(made().fit(images, 2)) == 2
     monkeypatch.setattr("sys.stderr", None)
     assert len(made().fit(images, 2)) == 2
+
+
+def test_the_bar_of_a_run_that_goes_on_begins_where_it_was(images, monkeypatch, tmp_path):
+    def train(epochs):
+        monkeypatch.setattr("sys.stderr", Terminal())
+        made().fit(images, epochs, 25, callbacks=[ta.Checkpoint(tmp_path / "a", resume=True)])
+        return sys.stderr.getvalue()
+
+    assert "0/6" in train(3)
+    drawn = train(5)
+    assert "6/10" in drawn and "0/10" not in drawn.replace("10/10", "") and "epoch 5/5" in drawn

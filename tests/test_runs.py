@@ -99,6 +99,33 @@ def test_ctrl_c_and_resume(monkeypatch, capsys):
     assert code == 0 and result["epochs"] == 5 and kept("a") == kept("whole")
 
 
+class InTheFirstEpoch(ta.Checkpoint):
+    """Presses Ctrl-C while nothing is whole yet."""
+
+    def on_batch_end(self, batch, logs):
+        if self.trainer.epoch == 0 and batch == 20:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_in_the_first_epoch_keeps_what_was_learnt(monkeypatch, capsys):
+    quick_train("whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("tinyae.runs.training.Checkpoint", InTheFirstEpoch)
+        code, result, out, _ = tinyae("train --epochs 3 --out a --json", patch, capsys)
+    assert code == 130 and result["epochs"] == 0 and result["val_loss"] is None and "interrupted by Ctrl-C" in out
+    untrained = RECIPES["digits"].build((8, 8, 1))
+    assert result["val_mse"] < 0.08 and ta.load("a").parameter_count() == untrained.parameter_count()
+    assert tinyae("resume a -q", monkeypatch, capsys)[0] == 0 and kept("a") == kept("whole")
+
+
+def test_ctrl_c_in_the_first_epoch_of_an_overwriting_run_keeps_the_old_one(monkeypatch, capsys):
+    quick_train("a")
+    before = listing("a")
+    monkeypatch.setattr("tinyae.runs.training.Checkpoint", InTheFirstEpoch)
+    code, _, _, err = tinyae("train --out a --overwrite -q", monkeypatch, capsys)
+    assert code == 2 and "nothing was kept of it" in err and listing("a") == before
+
+
 def test_a_run_killed_before_its_first_checkpoint_begins_anew():
     quick_train("whole")
     quick_train("a")

@@ -40,8 +40,8 @@ def describe_run(recipe, model, history, sets):
         "task": recipe.task,
         "loss": recipe.loss,
         "epochs": len(history),
-        "train_loss": history["loss"][-1],
-        "val_loss": history["val_loss"][-1],
+        "train_loss": history["loss"][-1] if len(history) else None,
+        "val_loss": history["val_loss"][-1] if len(history) else None,
         "parameters": model.parameter_count(),
         "input_size": prod(x.shape[1:]),
         "examples": {"train": len(x), "val": len(x_test)},
@@ -103,6 +103,8 @@ def draw_run(recipe, model, history, sets, result, folder):
             f"held-out {short(recipe.data)}: {result['input_size']} {kind} through a code of {recipe.code_size} numbers"
         )
         draw_reconstructions(examples, model.reconstruct(examples), folder / "reconstructions.png", note)
+    if not len(history):  # Ctrl-C in the first epoch
+        return
     baselines = [
         (label, values[recipe.loss]["val"]) for label, values in result["baselines"].items() if recipe.loss in values
     ]

@@ -140,7 +140,7 @@ def run(settings, sets, model, optimizer, folder, progress, resuming):
             elif isinstance(error, FileWriteError):
                 raise FileWriteError(f"{error} Make room, then go on with: tinyae resume {folder}") from error
             raise
-        if not len(history):
+        if not len(history) and (trouble or folder.old.exists()):
             if not resuming:
                 folder.give_up()
             raise trouble or TrainingError(
@@ -148,7 +148,7 @@ def run(settings, sets, model, optimizer, folder, progress, resuming):
             )
         if resuming:
             folder.write_settings(settings)
-        seconds = sum(history["seconds"])
+        seconds = sum(record["seconds"] for record in history.records)
         model.to("numpy")
         save(model, folder / "model.safetensors")  # first what cannot be made again
         folder.keep()
