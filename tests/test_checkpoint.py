@@ -187,6 +187,13 @@ def test_two_damaged_files_are_refused_and_left_alone(images, tmp_path):
     assert weights(model) == weights(made()) and (tmp_path / "a").read_bytes() == b"torn"
 
 
+def test_a_folder_that_is_not_there_is_noticed_before_the_first_epoch(images, tmp_path):
+    model = made()
+    with pytest.raises(FileWriteError, match="nothing can be written in .*missing"):
+        quick(model, images, callbacks=[ta.Checkpoint(tmp_path / "missing" / "a")])
+    assert weights(model) == weights(made())
+
+
 def test_an_existing_file_is_not_overwritten_unasked(images, tmp_path):
     checkpoint = ta.Checkpoint(tmp_path / "a")
     quick(made(), images, callbacks=[checkpoint])

@@ -45,6 +45,7 @@ def test_shapes_are_checked(rng):
 def test_cross_entropy_and_its_floor(rng):
     x, p = rng.random((7, 3)), rng.random((7, 3))
     assert np.isclose(bce(p, x), -(x * np.log(p) + (1 - x) * np.log(1 - p)).mean())
+    assert np.isclose(bce(np.array([[0.0]]), np.array([[1.0]])), -np.log(1e-7))  # finite where a sure answer is wrong
     assert np.isclose(entropy_floor(x), bce(x, x)) and entropy_floor(x) < bce(p, x)
     assert entropy_floor(np.array([[0.0, 1.0]])) < 1e-6 and np.isclose(entropy_floor(np.array([[0.5]])), np.log(2))
 

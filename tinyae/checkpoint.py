@@ -11,7 +11,7 @@ from typing import Any
 
 from .archive import flatten, read_archive, unflatten, write_archive
 from .callbacks import Callback
-from .errors import ModelFileError, RangeError, StateError, require_integer
+from .errors import FileWriteError, ModelFileError, RangeError, StateError, require_integer
 
 
 class Checkpoint(Callback):
@@ -51,6 +51,11 @@ class Checkpoint(Callback):
 
     def start(self) -> dict[str, Any] | None:
         """The state to go on from, or None to begin anew; ``fit`` asks before it changes anything."""
+        folder = os.path.dirname(self.path) or "."
+        if not os.path.isdir(folder) or not os.access(folder, os.W_OK):  # better now than after the first epoch
+            raise FileWriteError(
+                f"Checkpoint: nothing can be written in {folder}. Make the folder, or give another path."
+            )
         found = [path for path in (self.path, self.previous) if os.path.exists(path)]
         if not self.resume and found and not self.current_is_whole:
             raise RangeError(
