@@ -71,6 +71,24 @@ def test_more_epochs_end_as_if_asked_for_at_first(optimizer):
     assert runs.resume("short", progress=False)["epochs"] == 4 and kept("short") == before
 
 
+def test_the_seed_decides_weights_and_batches():
+    quick_train("a", seed=3)
+    recipe = RECIPES["digits"]
+    (x, _), (x_test, _) = ta.datasets.load_digits()
+    ta.manual_seed(3)
+    model = recipe.build((8, 8, 1))
+    model.fit(x, 3, 32, lr=2e-3, validation_data=x_test, seed=3, progress=False)
+    ours, theirs = ta.load("a").state_dict(), model.state_dict()
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_what_a_killed_process_left_half_written_is_cleared_away():
+    quick_train("a")
+    Path("a/.model.safetensors.1-2.partial").write_text("half")
+    runs.resume("a", progress=False)
+    assert not list(Path("a").glob(".*"))
+
+
 def test_a_run_can_be_resumed_from_elsewhere(monkeypatch, tmp_path):
     np.save("mine.npy", np.random.default_rng(0).random((60, 20), dtype=np.float32))
     quick_train("a", data="mine.npy")

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 RELEASE_AFTER = 1 << 28  # bytes of a memory-mapped file that may stand in memory before its pages are let go
+ROWS_AT_ONCE = 64
 PAGES_AT_ONCE = 1 << 21  # a touched page brings its neighbours along, up to a huge page
 
 
@@ -53,14 +54,26 @@ class Rows:
             # h5py and its like take rising row numbers only
             rising, place = np.unique(where, return_inverse=True)
             return np.asarray(self.source[rising])[place]
-        piece = np.array(self.source[where])  # a copy: a view would keep the pages
-        if self._map is not None and len(self._map) > RELEASE_AFTER:
-            self._touched += piece.nbytes + PAGES_AT_ONCE * np.size(where)
-            if self._touched > RELEASE_AFTER:
-                # read pages count as this process's memory until they are given back; the file keeps them
-                self._map.madvise(mmap.MADV_DONTNEED)
-                self._touched = 0
+        if self._map is None or len(self._map) <= RELEASE_AFTER:
+            return np.array(self.source[where])  # a copy: a view would keep the pages
+        if isinstance(where, slice):
+            piece = np.array(self.source[where])
+            self._touch(piece.nbytes + PAGES_AT_ONCE)
+            return piece
+        piece = np.empty((*np.shape(where), *self.source.shape[1:]), self.source.dtype)
+        flat, rows = np.reshape(where, -1), piece.reshape(-1, *self.source.shape[1:])
+        for start in range(0, len(flat), ROWS_AT_ONCE):
+            part = flat[start : start + ROWS_AT_ONCE]
+            rows[start : start + len(part)] = self.source[part]
+            self._touch(rows[0].nbytes * len(part) + PAGES_AT_ONCE * len(part))
         return piece
+
+    def _touch(self, size):
+        """Give pages back once enough were read: until then they count as this process's memory; the file keeps them."""
+        self._touched += size
+        if self._touched > RELEASE_AFTER:
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._touched = 0
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         whole = self[:]
