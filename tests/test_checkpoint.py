@@ -246,6 +246,37 @@ def test_other_settings_than_it_began_with(change, message, images, tmp_path):
         train(other)
 
 
+def test_what_a_callback_of_ones_own_remembers(images, tmp_path):
+    class Largest(ta.Callback):
+        def on_train_begin(self):
+            self.state = {"largest": np.float32(0), "seen": [], "array": None, "mean": np.zeros(3)}
+
+        def on_epoch_end(self, epoch, logs):
+            self.state["largest"] = max(self.state["largest"], np.float32(logs["loss"]))
+            self.state["seen"].append(epoch)
+            self.state["mean"] = self.state["mean"] + epoch
+            self.state["array"] = {"array": "mine"}
+
+        def state_dict(self):
+            return self.state
+
+        def load_state_dict(self, state):
+            self.state = state
+
+    def train(path, epochs):
+        note = Largest()
+        quick(made(), images, epochs, callbacks=[ta.Checkpoint(path, resume=True), note])
+        return note.state
+
+    train(tmp_path / "a", 2)
+    state, whole = train(tmp_path / "a", 4), train(tmp_path / "b", 4)
+    assert state["seen"] == whole["seen"] == [1, 2, 3, 4] and state["largest"] == whole["largest"]
+    assert np.array_equal(state["mean"], [10, 10, 10]) and state["array"] == {"array": "mine"}
+    Largest.state_dict = lambda self: {"what": object()}
+    with pytest.raises(StateError, match="state_dict.. returns what cannot be written"):
+        train(tmp_path / "c", 2)
+
+
 def test_ctrl_c_leaves_a_checkpoint_of_the_last_whole_epoch(images, tmp_path):
     class Interrupt(ta.Callback):
         def on_batch_end(self, batch, logs):

@@ -325,6 +325,20 @@ def test_every_recipe_is_built_at_the_width_of_the_data(name):
         assert np.isclose(result[name_of], result["val_loss"], rtol=1e-4)
 
 
+def test_what_a_recipe_says_of_its_optimizer_and_weights_arrives():
+    from tinyae.backend import NUMPY
+    from tinyae.runs.training import build
+
+    x, y = np.zeros((20, 100), np.float32), np.arange(20) % 10
+    _, optimizer = build(RECIPES["classifier"], ((x, y), (x, y)), 0, NUMPY)
+    assert optimizer.settings()["eps"] == 1e-3 and optimizer.lr == 1e-2
+    result = quick_train("a", epochs=1, init="glorot_normal", lr=1e-4, batch_size=50)
+    assert (result["init"], result["lr"], result["batch_size"]) == ("glorot_normal", 1e-4, 50)
+    ta.manual_seed(0)
+    first = RECIPES["digits"].build((8, 8, 1)).encoder[1].weight.numpy()
+    assert not np.allclose(ta.load("a").encoder[1].weight.numpy(), first, atol=0.02)
+
+
 def test_recipes_are_listed_with_what_to_expect(monkeypatch, capsys):
     code, _, out, _ = tinyae("recipes", monkeypatch, capsys)
     assert code == 0
@@ -363,7 +377,9 @@ def test_compare_starts_all_from_the_same_weights(monkeypatch, capsys):
     ]
     assert all(len(run["history"]) == 2 for run in result["runs"])
     assert set(os.listdir("c")) == {"comparison.json", "comparison.png"}
-    assert out.count("*") == 3 and "gd" in out  # the two smallest, and what the star means
+    assert out.count("*") == 3  # the two smallest, and what the star means
+    for key in ("val_mse", "val_bce"):
+        assert f"{min(run[key] for run in result['runs']):.4f}*" in out
     twin = quick_train("t", epochs=2, optimizer="momentum")
     assert twin["val_loss"] == next(run for run in result["runs"] if run["optimizer"] == "momentum")["history"][-1]
 

@@ -15,6 +15,7 @@ from .errors import ModelFileError
 from .files import write_whole
 
 VERSION = "1"
+ARRAY = "array of this name"  # marks the place of an array in the JSON part
 KINDS = {"tinyae.model": "model", "tinyae.checkpoint": "checkpoint"}
 
 
@@ -95,7 +96,9 @@ def flatten(state, name="", arrays=None):
     arrays = {} if arrays is None else arrays
     if isinstance(state, np.ndarray):
         arrays[name] = state
-        return {"array": name}, arrays
+        return {ARRAY: name}, arrays
+    if isinstance(state, np.generic):
+        return state.item(), arrays
     if isinstance(state, dict):
         return {key: flatten(value, f"{name}/{key}".strip("/"), arrays)[0] for key, value in state.items()}, arrays
     if isinstance(state, (list, tuple)):
@@ -106,7 +109,7 @@ def flatten(state, name="", arrays=None):
 def unflatten(data, arrays):
     """The nested state that ``flatten`` took apart; tuples come back as lists."""
     if isinstance(data, dict):
-        if set(data) == {"array"}:
-            return arrays[data["array"]]
+        if set(data) == {ARRAY}:
+            return arrays[data[ARRAY]]
         return {key: unflatten(value, arrays) for key, value in data.items()}
     return [unflatten(value, arrays) for value in data] if isinstance(data, list) else data

@@ -82,7 +82,13 @@ class Checkpoint(Callback):
             data, arrays = flatten(trainer.state_dict())
             # a damaged file must not take the place of the good one before it
             keep = self.previous if self.current_is_whole else None
-            write_archive(self.path, "tinyae.checkpoint", {"state": data}, arrays, keep)
+            try:
+                write_archive(self.path, "tinyae.checkpoint", {"state": data}, arrays, keep)
+            except TypeError as error:
+                raise StateError(
+                    f"Checkpoint: a callback's state_dict() returns what cannot be written: {error}. Return numbers, "
+                    "strings, NumPy arrays, and lists and dicts of them."
+                ) from error
             self.current_is_whole = True
 
 
