@@ -14,7 +14,7 @@ import tinyae as ta
 from tinyae import runs
 from tinyae.archive import read_archive
 from tinyae.cli import main
-from tinyae.errors import FileWriteError, TinyaeError, TrainingError
+from tinyae.errors import FileWriteError, RangeError, TinyaeError, TrainingError
 from tinyae.recipes import RECIPES, Recipe
 from tinyae.runs.folder import RunFolder
 
@@ -177,6 +177,23 @@ def test_overwriting_keeps_foreign_files_and_the_old_run_until_there_is_a_new_on
     quick_train("a", overwrite=True, seed=1)
     assert Path("a/notes.txt").read_text() == "mine" and "previous" not in os.listdir("a")
     assert json.loads(Path("a/settings.json").read_text())["seed"] == 1
+
+
+@pytest.mark.parametrize("content", ["{}", "// mine", "[1]", None])
+def test_files_that_only_happen_to_be_called_like_ours_are_not_overwritten(content):
+    os.mkdir("a")
+    for name in ("loss.png", ".mine.1-2.partial"):
+        Path(f"a/{name}").write_text("mine")
+    if content is not None:
+        Path("a/settings.json").write_text(content)
+    before = listing("a")
+    with pytest.raises(RangeError, match="a is not the folder of a run.*loss.png"):
+        quick_train("a", overwrite=True)
+    assert listing("a") == before
+    os.unlink("a/loss.png")
+    Path("a/settings.json").unlink(missing_ok=True)
+    quick_train("a", overwrite=True, epochs=1)
+    assert Path("a/.mine.1-2.partial").read_text() == "mine"
 
 
 def test_an_overwriting_run_that_was_killed_has_the_old_one_beside_it():

@@ -74,8 +74,9 @@ class RunFolder:
         if not locked(self.lock):
             self.lock.close()
             raise FileWriteError(f"{command}: another process is at work in {self.path}. Wait for its end, or stop it.")
-        for path in self.path.glob(".*.partial"):
-            path.unlink(missing_ok=True)
+        for name in FILES:
+            for path in self.path.glob(f".{name}.*.partial"):
+                path.unlink(missing_ok=True)
         self._move_back()
 
     def __enter__(self):
@@ -115,6 +116,7 @@ class RunFolder:
                 raise RangeError(
                     f"train: the folder {out} exists. Choose another --out, or give --overwrite to replace its run."
                 )
+            cls(path).refuse_what_is_no_run()
             made = [folder for folder in (path, *path.parents) if not folder.exists()]
         else:
             if overwrite:
@@ -142,6 +144,19 @@ class RunFolder:
             folder.remove_if_made()
             raise FileWriteError(f"train: a folder {path} cannot be made: {error.strerror}.") from error
         return folder
+
+    def refuse_what_is_no_run(self):
+        """Files that only happen to be called like ours are not overwritten."""
+        found = self.contents()
+        try:
+            is_run = "recipe" in json.loads((self / "settings.json").read_text())
+        except (OSError, ValueError, TypeError):
+            is_run = self.old.exists() or self.moving.exists()
+        if found and not is_run:
+            raise RangeError(
+                f"train: {self} is not the folder of a run (it has no settings.json of one), but has {', '.join(found)}, "
+                "which would be overwritten. Choose another --out, or move these files away."
+            )
 
     def begin(self, settings):
         """Put the files of an older run aside, and write down what this one is."""
