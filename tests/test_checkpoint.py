@@ -5,13 +5,14 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 import tinyae as ta
-from tinyae.archive import flatten, read_archive, unflatten
-from tinyae.errors import FileWriteError, ModelFileError, RangeError, StateError
+from tinyae.archive import flatten, read_archive, unflatten, write_archive
+from tinyae.errors import DtypeError, FileWriteError, ModelFileError, RangeError, StateError
 
 from .conftest import made, quick, weights
 
@@ -194,6 +195,23 @@ def test_a_folder_that_is_not_there_is_noticed_before_the_first_epoch(images, tm
     assert weights(model) == weights(made())
 
 
+@pytest.mark.parametrize("path", [None, 3, "", "."])
+def test_paths_that_are_none(path):
+    with pytest.raises(DtypeError, match="Checkpoint: the path is"):
+        ta.Checkpoint(path)
+
+
+def test_a_callback_need_not_be_hashable(images, tmp_path):
+    @dataclass
+    class Mine(ta.Callback):
+        seen: int = 0
+
+        def state_dict(self):
+            return {"seen": self.seen}
+
+    quick(made(), images, 1, callbacks=[Mine(), ta.Checkpoint(tmp_path / "a")])
+
+
 def test_an_existing_file_is_not_overwritten_unasked(images, tmp_path):
     checkpoint = ta.Checkpoint(tmp_path / "a")
     quick(made(), images, callbacks=[checkpoint])
@@ -341,7 +359,14 @@ def test_a_model_too_is_saved_whole_or_not_at_all_on_a_full_disk(tmp_path):
     assert (tmp_path / "m").read_bytes() == old and len(list(tmp_path.iterdir())) == 1
 
 
-def test_state_is_taken_apart_and_put_together():
+def test_state_is_taken_apart_and_put_together(tmp_path):
+    odd = {"a/b": np.arange(2), "a": {"b": np.arange(3)}, "zero": np.array(7.0), "big": np.arange(4, dtype=">f4")}
+    data, arrays = flatten(odd)
+    write_archive(tmp_path / "x", "tinyae.checkpoint", {"state": data}, arrays)
+    about, arrays = read_archive(tmp_path / "x", "tinyae.checkpoint")
+    back = unflatten(about["state"], arrays)
+    assert len(back["a/b"]) == 2 and len(back["a"]["b"]) == 3 and back["zero"].shape == ()
+    assert back["big"].tolist() == [0, 1, 2, 3]
     state = {"a": [1, {"b": np.arange(3)}, None], "c": np.float32([[1.5]]), "d": {"e": "text", "f": [np.zeros(0)]}}
     data, arrays = flatten(state)
     back = unflatten(json.loads(json.dumps(data)), arrays)

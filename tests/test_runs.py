@@ -167,7 +167,7 @@ def test_overwriting_keeps_foreign_files_and_the_old_run_until_there_is_a_new_on
     before = listing("a")
 
     def interrupted(*arguments, **options):
-        assert sorted(os.listdir("a/previous")) == sorted(set(before) - {"notes.txt"})
+        assert sorted(os.listdir("a/.tinyae-replaced")) == sorted(set(before) - {"notes.txt"})
         raise TinyaeError("something fails at once")
 
     with monkeypatch.context() as patch, pytest.raises(TinyaeError, match="at once"):
@@ -175,7 +175,7 @@ def test_overwriting_keeps_foreign_files_and_the_old_run_until_there_is_a_new_on
         quick_train("a", overwrite=True, seed=1)
     assert listing("a") == before
     quick_train("a", overwrite=True, seed=1)
-    assert Path("a/notes.txt").read_text() == "mine" and "previous" not in os.listdir("a")
+    assert Path("a/notes.txt").read_text() == "mine" and ".tinyae-replaced" not in os.listdir("a")
     assert json.loads(Path("a/settings.json").read_text())["seed"] == 1
 
 
@@ -201,9 +201,9 @@ def test_an_overwriting_run_that_was_killed_has_the_old_one_beside_it():
     old = kept("a")
     folder = RunFolder("a")
     folder.begin(folder.settings())  # and here it is killed
-    assert kept("a/previous") == old and os.listdir("a/previous")
+    assert kept("a/.tinyae-replaced") == old and os.listdir("a/.tinyae-replaced")
     quick_train("a", overwrite=True, seed=1)
-    assert kept("a") != old and not os.path.exists("a/previous")
+    assert kept("a") != old and not os.path.exists("a/.tinyae-replaced")
 
 
 @pytest.mark.parametrize("moved", range(8))
@@ -229,7 +229,7 @@ def test_a_kill_while_the_old_run_is_put_aside_or_brought_back_loses_nothing(mov
             folder.give_up() if back else folder.begin(folder.settings())
     folder.release()
     if back and moved == 0:  # nothing was brought back yet: the old run is whole beside the new one
-        assert listing("a/previous") == before
+        assert listing("a/.tinyae-replaced") == before
         return
     RunFolder.open("evaluate", "a")
     assert listing("a") == before
@@ -254,6 +254,54 @@ def test_two_processes_do_not_work_in_one_folder():
         with pytest.raises(FileWriteError, match="another process is at work in a"):
             runs.resume("a", progress=False)
     runs.resume("a", progress=False)
+
+
+def test_a_refused_process_leaves_the_lock_alone():
+    quick_train("a")
+    with RunFolder.open("resume", "a") as folder:
+        folder.claim("resume")
+        for _ in range(2):
+            with pytest.raises(FileWriteError, match="another process"):
+                runs.resume("a", progress=False)
+            with pytest.raises(FileWriteError, match="another process"):
+                quick_train("a", overwrite=True)
+
+
+def test_a_folder_of_ones_own_called_previous_is_left_alone():
+    quick_train("a")
+    os.mkdir("a/previous")
+    shutil.copy("a/model.safetensors", "a/previous")
+    quick_train("a", overwrite=True, seed=1)
+    runs.resume("a", progress=False)
+    assert os.listdir("a/previous") == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("trouble", [KeyboardInterrupt, FileWriteError])
+def test_an_overwriting_run_that_cannot_begin_brings_the_old_one_back(trouble, monkeypatch):
+    quick_train("a")
+    before = listing("a")
+
+    def fail(*arguments):
+        raise trouble("now")
+
+    with monkeypatch.context() as patch, pytest.raises(trouble):
+        patch.setattr("tinyae.runs.folder.write_whole", fail)
+        quick_train("a", overwrite=True)
+    assert listing("a") == before
+    with monkeypatch.context() as patch, pytest.raises(trouble):
+        patch.setattr("tinyae.runs.folder.write_whole", fail)
+        quick_train("b")
+    assert not os.path.exists("b")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
+@pytest.mark.parametrize("name", ["digits", "classifier"])
+def test_every_kind_of_number(name, dtype, monkeypatch, capsys):
+    x = (np.random.default_rng(0).random((60, 20)) > 0.5).astype(dtype)
+    np.savez("own.npz", x=x, y=np.arange(60) % 3)
+    quick_train("a", name, epochs=1, data="own.npz")
+    assert tinyae("evaluate a", monkeypatch, capsys)[0] == 0
+    assert tinyae("resume a -q --epochs 2", monkeypatch, capsys)[0] == 0
 
 
 # ---------------------------------------------------------------- one's own data
@@ -399,6 +447,30 @@ def test_compare_starts_all_from_the_same_weights(monkeypatch, capsys):
         assert f"{min(run[key] for run in result['runs']):.4f}*" in out
     twin = quick_train("t", epochs=2, optimizer="momentum")
     assert twin["val_loss"] == next(run for run in result["runs"] if run["optimizer"] == "momentum")["history"][-1]
+
+
+def test_ctrl_c_ends_a_comparison_and_leaves_out_what_is_not_whole(monkeypatch, capsys):
+    from tinyae.runs import comparing
+
+    calls, fit = [], comparing.fit
+
+    class Interrupt(ta.Callback):
+        def on_batch_end(self, batch, logs):
+            if len(calls) == at and batch == 3:
+                signal.raise_signal(signal.SIGINT)
+
+    def noted(*arguments, **options):
+        calls.append(arguments)
+        return fit(*arguments, callbacks=[Interrupt()], **options)
+
+    monkeypatch.setattr(comparing, "fit", noted)
+    at, line = 2, "compare --optimizers sgd,adam,momentum --losses mse --epochs 2 --out c --json"
+    code, result, out, _ = tinyae(line, monkeypatch, capsys)
+    assert code == 130 and [run["optimizer"] for run in result["runs"]] == ["sgd"] and result["interrupted"]
+    assert result["left_out"] == ["adam with mse", "momentum with mse"] and "interrupted by Ctrl-C" in out
+    at = len(calls) + 1
+    code, _, _, err = tinyae(line.replace("--out c", "--out d"), monkeypatch, capsys)
+    assert code == 2 and "nothing was written" in err and not os.path.exists("d")
 
 
 def test_compare_endures_an_optimizer_that_diverges(monkeypatch, capsys):

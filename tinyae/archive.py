@@ -32,7 +32,8 @@ def write_archive(path, kind, about, arrays, keep=None):
     """
     from safetensors.numpy import save as to_bytes
 
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    # in this machine's byte order, and without gaps
+    arrays = {name: np.asarray(array, array.dtype.newbyteorder("="), order="C") for name, array in arrays.items()}
     about = json.loads(json.dumps({"format": kind, "version": VERSION, **about}))  # as it will be read
     about["sha256"] = checksum(about, arrays)
     # one entry: safetensors writes several in no fixed order, and equal models are to be equal files
@@ -95,6 +96,8 @@ def flatten(state, name="", arrays=None):
     """Nested dicts and lists with arrays in them, as JSON-able data and a flat dict of the arrays."""
     arrays = {} if arrays is None else arrays
     if isinstance(state, np.ndarray):
+        while name in arrays:  # keys with a slash in them
+            name += "'"
         arrays[name] = state
         return {ARRAY: name}, arrays
     if isinstance(state, np.generic):

@@ -11,7 +11,7 @@ from typing import Any
 
 from .archive import flatten, read_archive, unflatten, write_archive
 from .callbacks import Callback
-from .errors import FileWriteError, ModelFileError, RangeError, StateError, require_integer
+from .errors import DtypeError, FileWriteError, ModelFileError, RangeError, StateError, require_integer
 
 
 class Checkpoint(Callback):
@@ -44,6 +44,8 @@ class Checkpoint(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1, resume: bool = False) -> None:
+        if not isinstance(path, (str, os.PathLike)) or not os.fspath(path) or os.path.isdir(path):
+            raise DtypeError(f"Checkpoint: the path is {path!r}; expected that of a file, such as 'run.checkpoint'.")
         self.path, self.previous = os.fspath(path), f"{os.fspath(path)}.previous"
         self.every = require_integer("Checkpoint", "every", every, at_least=1)
         self.resume = resume

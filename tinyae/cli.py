@@ -21,6 +21,9 @@ def main():
     if click is None:
         print(f"tinyae: {missing_library('the command line', 'click')}", file=sys.stderr)
         return 2
+    for stream in (sys.stdout, sys.stderr):  # names that this terminal cannot show are no reason to fail
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *place, **rest: print(f"warning: {message}", file=sys.stderr)
@@ -256,7 +259,7 @@ if click is not None:
         print("\n\n".join(text(recipe) for recipe in RECIPES.values()))
         print("\nRun one with: tinyae train NAME. Its options change what is listed here.")
         if as_json:
-            print(json.dumps([recipe.settings() for recipe in RECIPES.values()]))
+            print(json.dumps({"recipes": [recipe.settings() for recipe in RECIPES.values()]}))
 
     @commands.command(short_help="Versions, threads, BLAS and backends found here.")
     @json_option

@@ -115,7 +115,9 @@ def predicted_labels(model, x):
     with model.evaluating():
         return np.concatenate(
             [
-                model.backend.to_host(model(model.backend.asarray(np.asarray(x[i : i + 1024]))).data).argmax(axis=1)
+                model.backend.to_host(
+                    model(model.backend.asarray(np.asarray(x[i : i + 1024], model.dtype))).data
+                ).argmax(axis=1)
                 for i in range(0, len(x), 1024)
             ]
         )

@@ -44,6 +44,8 @@ class Rows:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, tuple) or key is Ellipsis:
+            raise IndexError("Rows take one index, of rows: rows[3:7] or rows[index_array]; then index what they give.")
         if not isinstance(key, (slice, np.ndarray)):
             key = np.asarray(key)
         piece = self._read(key if self.index is None else self.index[key])

@@ -48,7 +48,8 @@ class StepDecay(Schedule):
 class CosineDecay(Schedule):
     r""":math:`a + (1 - a) \tfrac{1}{2} (1 + \cos(\pi t / T))`: from 1 down to ``to`` (a) in T epochs, half a cosine.
 
-    ``epochs`` (T) is by default all epochs of ``fit``. Loshchilov and Hutter, "SGDR: stochastic gradient
+    ``epochs`` (T) is by default all epochs of ``fit``: with more epochs it is another curve, also for a run
+    that goes on from a checkpoint. Loshchilov and Hutter, "SGDR: stochastic gradient
     descent with warm restarts" (2017), eq. 5, without the restarts and step by step.
     """
 

@@ -177,7 +177,8 @@ class Trainer:
                 f"fit: {self.schedules[0]!r} was given, but {no_learning_rate(type(self.optimizer).__name__)}"
             )
         self.remembering = [c for c in callbacks if type(c).state_dict is not Callback.state_dict]
-        self.settings = self._settings()
+        # what a checkpoint holds of the data takes time to compute
+        self.settings = self._settings() if any(isinstance(c, Checkpoint) for c in callbacks) else {}
         saved = [state for c in callbacks if isinstance(c, Checkpoint) and (state := c.start()) is not None]
         for callback in callbacks:
             callback.trainer = self
@@ -310,7 +311,7 @@ class Trainer:
 
     def _settings(self):
         """What a run that goes on must share with the one that began."""
-        also = dict.fromkeys([*self.regularizers, *self.schedules, *self.remembering])  # each once, in order
+        also = [*self.regularizers, *self.schedules, *(c for c in self.remembering if not isinstance(c, Schedule))]
         return {
             "model": repr(self.model),
             "dtype": str(self.dtype),

@@ -56,17 +56,22 @@ def compare(name="digits", *, optimizers=("gd", "sgd", "momentum", "adam"), loss
     sets, place = load_data(variants[0].data), get_backend(backend)
     for variant in variants:
         build(variant, sets, seed, place)  # what cannot work is refused before the first is trained
-    folder = RunFolder.new("compare", out)
-    runs = []
+    folder = RunFolder.new("compare", out, command="compare")
+    runs, stopped = [], False
     with deferred_interrupt(patience=math.inf) as interrupt:
         try:
             for variant in variants:
-                runs.append(one_run(variant, sets, seed, place, progress))
-                if interrupt.is_set():
+                found = one_run(variant, sets, seed, place, progress)
+                if found is None or interrupt.is_set():  # Ctrl-C: what is not whole cannot be compared
+                    stopped = True
                     break
+                runs.append(found)
         except BaseException:
             folder.remove_if_made()
             raise
+        if not runs:
+            folder.remove_if_made()
+            raise TrainingError("compare: interrupted before one of the trainings was whole; nothing was written.")
         folder.release()
         result = {
             "recipe": recipe.name,
@@ -74,7 +79,7 @@ def compare(name="digits", *, optimizers=("gd", "sgd", "momentum", "adam"), loss
             "seed": seed,
             "epochs": variants[0].epochs,
             "left_out": [f"{v.optimizer} with {v.loss}" for v in variants[len(runs) :]],
-            "interrupted": interrupt.is_set(),
+            "interrupted": stopped,
             "runs": runs,
             "out": str(folder),
         }
@@ -100,7 +105,7 @@ def distinct(kind, names, table):
 
 
 def one_run(variant, sets, seed, place, progress):
-    """Train one variant from the common weights; a run that diverges is a result too."""
+    """Train one variant from the common weights; a run that diverges is a result too. None after Ctrl-C."""
     (x, _), (x_test, _) = sets
     model, optimizer = build(variant, sets, seed, place)
     size = None if optimizer.full_batch else variant.batch_size
@@ -112,6 +117,8 @@ def one_run(variant, sets, seed, place, progress):
         )  # fmt: skip
     except TrainingError as error:
         history, trouble = error.history, str(error)
+    if history.interrupted:
+        return None
     return {
         "optimizer": variant.optimizer,
         "loss": variant.loss,

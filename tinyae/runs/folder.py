@@ -8,7 +8,7 @@
     history.jsonl          one line per epoch
     result.json            what was reached
     *.png                  pictures
-    previous/              while an overwriting run has nothing yet: the files of the run it replaces
+    .tinyae-replaced/      while an overwriting run has nothing yet: the files of the run it replaces
 """
 
 import json
@@ -45,8 +45,8 @@ class RunFolder:
     def __init__(self, path, made=()):
         self.path = Path(path)
         self.made = list(made)  # folders made for this run, innermost first
-        self.old = self.path / "previous"
-        self.moving = self.path / "previous.partial"  # the same while its files are on their way
+        self.old = self.path / ".tinyae-replaced"
+        self.moving = self.path / ".tinyae-replaced.partial"  # the same while its files are on their way
         self.lock = None
 
     def __truediv__(self, name):
@@ -73,10 +73,12 @@ class RunFolder:
             raise FileWriteError(f"{command}: nothing can be written in {self.path}: {error.strerror}.") from error
         if not locked(self.lock):
             self.lock.close()
+            self.lock = None  # it is the other one's: not ours to remove
             raise FileWriteError(f"{command}: another process is at work in {self.path}. Wait for its end, or stop it.")
         for name in FILES:
             for path in self.path.glob(f".{name}.*.partial"):
-                path.unlink(missing_ok=True)
+                if path.is_file():
+                    path.unlink(missing_ok=True)
         self._move_back()
 
     def __enter__(self):
@@ -96,7 +98,7 @@ class RunFolder:
     # ------------------------------------------------------------ a new run
 
     @classmethod
-    def new(cls, name, out=None, overwrite=False):
+    def new(cls, name, out=None, overwrite=False, command="train"):
         """A folder to write to: a new ``runs/NAME-1``, ``-2``, ..., or ``out``.
 
         Raises
@@ -108,14 +110,15 @@ class RunFolder:
         """
         if out is not None:
             if not str(out):
-                raise RangeError("train: --out is empty; expected the path of a folder.")
+                raise RangeError(f"{command}: --out is empty; expected the path of a folder.")
             path = Path(out)
             if path.exists() and not path.is_dir():
-                raise RangeError(f"train: --out {out} is a file; expected a folder, or a path where one can be made.")
-            if path.exists() and not overwrite:
                 raise RangeError(
-                    f"train: the folder {out} exists. Choose another --out, or give --overwrite to replace its run."
+                    f"{command}: --out {out} is a file; expected a folder, or a path where one can be made."
                 )
+            if path.exists() and not overwrite:
+                cure = ", or give --overwrite to replace its run" if command == "train" else ""
+                raise RangeError(f"{command}: the folder {out} exists. Choose another --out{cure}.")
             cls(path).refuse_what_is_no_run()
             made = [folder for folder in (path, *path.parents) if not folder.exists()]
         else:
@@ -130,19 +133,19 @@ class RunFolder:
         folder = cls(path, made)
         try:
             path.mkdir(parents=True, exist_ok=out is not None)
-            folder.claim("train")  # and see, better now than after the training, that it can be written to
+            folder.claim(command)  # and see, better now than after the training, that it can be written to
         except FileExistsError:
             if out is None:
                 return cls.new(name)  # another run took the name in the meantime
-            raise FileWriteError(f"train: a folder {path} cannot be made: a file stands in its way.") from None
+            raise FileWriteError(f"{command}: a folder {path} cannot be made: a file stands in its way.") from None
         except NotADirectoryError:
-            raise FileWriteError(f"train: a folder {path} cannot be made: a file stands in its way.") from None
+            raise FileWriteError(f"{command}: a folder {path} cannot be made: a file stands in its way.") from None
         except FileWriteError:
             folder.remove_if_made()
             raise
         except OSError as error:
             folder.remove_if_made()
-            raise FileWriteError(f"train: a folder {path} cannot be made: {error.strerror}.") from error
+            raise FileWriteError(f"{command}: a folder {path} cannot be made: {error.strerror}.") from error
         return folder
 
     def refuse_what_is_no_run(self):
@@ -164,12 +167,17 @@ class RunFolder:
             self._remove(self.old)
         if self.old.exists():  # an overwriting run that was killed: the run it was to replace stays aside
             self._remove(self.path)
-        elif self.contents():
-            self.moving.mkdir()
-            for name in self.contents():
-                (self.path / name).replace(self.moving / name)
-            self.moving.replace(self.old)
-        self.write_settings(settings)
+        try:
+            if not self.old.exists() and self.contents():
+                self.moving.mkdir()
+                for name in self.contents():
+                    (self.path / name).replace(self.moving / name)
+                self.moving.replace(self.old)
+            self.write_settings(settings)
+        except BaseException:  # a full disk, Ctrl-C
+            self._bring_back()
+            self.remove_if_made()
+            raise
 
     def write_settings(self, settings):
         """Write settings.json."""
@@ -181,11 +189,8 @@ class RunFolder:
 
     def give_up(self):
         """The run ended with nothing to keep: as if it had not been."""
-        self.release()
         self._remove(self.path)
-        if self.old.exists():
-            self.old.replace(self.moving)
-            self._move_back()
+        self._bring_back()
         self.remove_if_made()
 
     def keep(self):
@@ -198,6 +203,12 @@ class RunFolder:
         for folder in self.made:
             with suppress(OSError):
                 folder.rmdir()
+
+    def _bring_back(self):
+        """Undo ``begin``."""
+        if self.old.exists():
+            self.old.replace(self.moving)
+        self._move_back()
 
     def _move_back(self):
         """Bring back files that were on their way, also those that a killed process left there."""
@@ -236,7 +247,7 @@ class RunFolder:
         if folder.moving.exists():
             with folder:
                 folder.claim(name)
-        if not (folder / "settings.json").exists():
+        if not (folder / "settings.json").is_file():
             inside = sorted(entry.name for entry in folder.path.iterdir())
             runs = [entry for entry in inside if (folder.path / entry / "settings.json").exists()]
             hint = f" There are runs below it: {', '.join(runs[:5])}." if runs else ""
@@ -258,7 +269,7 @@ class RunFolder:
     def model_path(self, name):
         """Where the model is; an unfinished run has none yet."""
         path = self / "model.safetensors"
-        if not path.exists():
+        if not path.is_file():
             raise ModelFileError(
                 f"{name}: the run in {self} has no model yet: it did not come to its end. Finish it with: tinyae resume {self}"
             )

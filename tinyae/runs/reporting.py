@@ -127,7 +127,8 @@ def some_examples(labels, n):
 
 def short(data):
     """A data set's name, or the last part of a path."""
-    return data.replace("\\", "/").rstrip("/").split("/")[-1]
+    name = data.replace("\\", "/").rstrip("/").split("/")[-1]
+    return name.encode("utf-8", "replace").decode()  # a picture cannot show every name of a file
 
 
 # ---------------------------------------------------------------- in words
@@ -141,7 +142,8 @@ def report(result):
         f"{result['seconds']:.1f} s on {result['backend']}; {sizes['train']:,} training examples, {sizes['val']:,} held out",
     ]
     if result["stop_reason"]:
-        lines.append(result["stop_reason"])
+        how = f"; go on with: tinyae resume {result['out']}" if result["interrupted"] else ""
+        lines.append(f"{result['stop_reason']}{how}")
     if result["task"] == "classify":
         lines += [
             f"{result['parameters']:,} parameters; {result['input_size']} numbers become {result['classes']} scores",
