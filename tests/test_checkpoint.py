@@ -34,8 +34,8 @@ class HaltAt(ta.Callback):
 
 def everything(optimizer="adam"):
     """Callbacks that remember something, each with a reason to matter within EPOCHS."""
-    schedules = [] if optimizer == "lbfgs" else [ta.WarmUp(2), ta.ReduceOnPlateau(0.5, 1, min_delta=1e-3)]
-    return [*schedules, ta.ClipNorm(0.05), ta.EarlyStopping(5)]
+    first_order = [ta.WarmUp(2), ta.ReduceOnPlateau(0.5, 1, min_delta=1e-3), ta.ClipNorm(0.05)]
+    return [*([] if optimizer == "lbfgs" else first_order), ta.EarlyStopping(5)]
 
 
 def run(images, path, optimizer="adam", halt=None, epochs=EPOCHS, resume=True, backend="numpy", **options):

@@ -106,7 +106,16 @@ def test_wrong_arguments(wrong, error, message):
         wrong()
 
 
+def test_afterwards_the_rate_is_what_it_was(images):
+    model = made()
+    optimizer = ta.SGD(model.parameters(), 0.1)
+    quick(model, images, optimizer=optimizer, callbacks=[ta.CosineDecay()])
+    assert optimizer.lr == 0.1
+
+
 def test_what_fit_refuses(images):
+    with pytest.raises(RangeError, match="ClipNorm.*LBFGS.*computes its gradients anew"):
+        quick(made(), images, optimizer="lbfgs", callbacks=[ta.ClipNorm(1)])
     with pytest.raises(RangeError, match="WarmUp.*LBFGS has no learning rate"):
         quick(made(), images, optimizer="lbfgs", callbacks=[ta.WarmUp(1)])
     with pytest.raises(RangeError, match="ReduceOnPlateau: nothing called 'val_loss' to watch"):

@@ -91,7 +91,7 @@ class AdaGrad(Optimizer):
 
     .. math:: G \leftarrow G + g^2, \qquad \theta \leftarrow \theta - \eta \, g / (\sqrt{G} + \epsilon)
 
-    Rarely used weights keep large steps; every step is smaller than the one before. Duchi, Hazan and
+    Rarely used weights keep large steps; for gradients of one size the steps shrink as :math:`1/\sqrt t`. Duchi, Hazan and
     Singer, "Adaptive subgradient methods for online learning and stochastic optimization" (2011), figure 1
     with diagonal matrices, their :math:`\delta` being :math:`\epsilon`. As in PyTorch, but for the name.
     """

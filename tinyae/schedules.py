@@ -46,7 +46,9 @@ class StepDecay(Schedule):
 
 
 class CosineDecay(Schedule):
-    r""":math:`a + (1 - a) \tfrac{1}{2} (1 + \cos(\pi t / T))`: from 1 down to ``to`` (a) in T epochs, half a cosine.
+    r""":math:`a + (1 - a) \tfrac{1}{2} (1 + \cos(\pi t / T))`: from 1 down towards ``to`` (a) in T epochs, half a cosine.
+
+    The last step is just above ``to``, and later ones stay there, so that the rate never is 0.
 
     ``epochs`` (T) is by default all epochs of ``fit``: with more epochs it is another curve, also for a run
     that goes on from a checkpoint. Loshchilov and Hutter, "SGDR: stochastic gradient
@@ -64,9 +66,9 @@ class CosineDecay(Schedule):
 
 
 class WarmUp(Schedule):
-    """From nearly 0 up to 1 in a straight line: step k of the first n takes k / n of the learning rate.
+    r""":math:`\min(1, (t + 1/B) / E)` with B batches per epoch and E = ``epochs``: up to 1 in a straight line.
 
-    n is the number of steps in ``epochs``. Goyal et al., "Accurate, large minibatch SGD" (2017), section 2.2.
+    Step k of the first n takes k / n of the learning rate. Goyal et al., "Accurate, large minibatch SGD" (2017), section 2.2.
     """
 
     def __init__(self, epochs: float) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 
 from .callbacks import Callback, Progress
 from .checkpoint import Checkpoint, refuse_other_settings
+from .clipping import ClipNorm, ClipValue
 from .context import generator, recording, use
 from .data import order_of
 from .errors import DtypeError, RangeError, TrainingError, brief, known_name, require_integer, require_list
@@ -177,6 +178,12 @@ class Trainer:
                 f"fit: {self.schedules[0]!r} was given, but {no_learning_rate(type(self.optimizer).__name__)}"
             )
         self.remembering = [c for c in callbacks if type(c).state_dict is not Callback.state_dict]
+        clips = [c for c in callbacks if isinstance(c, (ClipNorm, ClipValue))]
+        if clips and self.optimizer.needs_closure:
+            raise RangeError(
+                f"fit: {clips[0]!r} was given, but {self.optimizer!r} computes its gradients anew, several times in a step, "
+                "and its line search bounds the step. Leave clipping out."
+            )
         # what a checkpoint holds of the data takes time to compute
         self.settings = self._settings() if any(isinstance(c, Checkpoint) for c in callbacks) else {}
         saved = [state for c in callbacks if isinstance(c, Checkpoint) and (state := c.start()) is not None]
@@ -213,6 +220,8 @@ class Trainer:
         finally:
             for module, mode in modes:
                 module.training = mode
+            if self.schedules:
+                self.optimizer.lr = self.base_lr  # the next training begins where this one did
             for callback in callbacks:
                 callback.close()
         self.history.stop_reason = self.stop_reason
