@@ -419,7 +419,8 @@ def test_recipes_are_listed_with_what_to_expect(monkeypatch, capsys):
      ("classifier", "test_accuracy", 0.972)],
 )  # fmt: skip
 def test_recipes_on_mnist_reach_what_keras_reaches(name, key, bound):
-    value = runs.train(name, out=name, progress=False)[key]
+    # the median of three seeds: one alone depends on rounding, and so on the number of BLAS threads
+    value = float(np.median([runs.train(name, seed=s, out=f"{name}-{s}", progress=False)[key] for s in range(3)]))
     assert value >= bound if key == "test_accuracy" else value <= bound
     print(f"{name}: {key} {value:.5f} (to reach: {bound})")
 
