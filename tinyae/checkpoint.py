@@ -35,7 +35,8 @@ class Checkpoint(Callback):
     RangeError
         The file exists, and ``resume`` was not asked for.
     StateError
-        The run in the file had other settings, data, or another model; all differences are listed.
+        The run in the file had other settings, data, or another model; all differences are listed. Two
+        functions of one name (lambdas) are not told apart; of data above 256 MiB some rows are compared.
     ModelFileError
         The file and the one before it are damaged.
     FileWriteError

@@ -103,7 +103,7 @@ def make_batch(x, y, index, backend, dtype):
 
 
 def fingerprint(*arrays):
-    """A short hash of data sets; of one larger than WHOLLY_HASHED only its shape and 64 rows, spread evenly."""
+    """A short hash of data sets; of one larger than WHOLLY_HASHED only its shape and 64 to 127 rows, spread evenly."""
     digest = hashlib.sha256()
     for array in arrays:
         place = place_of(array)
