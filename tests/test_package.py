@@ -14,7 +14,8 @@ PACKAGE = Path(ta.__file__).parent
 # bottom to top: a file imports only from floors below its own
 FLOORS = [
     ["errors", "py.typed"],
-    ["backend", "random", "files", "interrupt", "rows"],
+    ["backend", "files", "interrupt", "rows"],
+    ["random"],
     ["plots", "archive"],
     ["history"],
     ["context", "ops", "operands"],
@@ -24,6 +25,7 @@ FLOORS = [
     ["functional"],
     ["losses", "nn", "optimizer", "check"],
     ["optim", "regularizers", "callbacks", "data", "metrics"],
+    ["kernels"],
     ["schedules", "clipping", "checkpoint", "rehearsal", "tensorboard"],
     ["datasets"],
     ["training"],

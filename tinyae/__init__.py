@@ -12,7 +12,7 @@ from .callbacks import Callback, EarlyStopping, StopAtLoss
 from .check import check_gradients
 from .checkpoint import Checkpoint
 from .clipping import ClipNorm, ClipValue, clip_by_norm, clip_by_value
-from .context import manual_seed, no_grad
+from .context import manual_seed, no_grad, use_kernels
 from .data import batches
 from .functional import (
     concatenate,
@@ -31,6 +31,7 @@ from .functional import (
     where,
 )
 from .history import History
+from .kernels.threads import get_num_threads, set_num_threads
 from .losses import (
     bce_with_logits_loss,
     binary_cross_entropy,
@@ -123,6 +124,7 @@ __all__ = [
     "gaussian_kl",
     "gelu",
     "get_backend",
+    "get_num_threads",
     "kl_divergence",
     "leaky_relu",
     "load",
@@ -134,10 +136,12 @@ __all__ = [
     "no_grad",
     "relu",
     "save",
+    "set_num_threads",
     "sigmoid",
     "softmax",
     "softplus",
     "stack",
     "tanh",
+    "use_kernels",
     "where",
 ]

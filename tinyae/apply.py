@@ -36,6 +36,9 @@ def apply(op, *inputs, **attributes):
         inputs = agree(op, inputs)
         gathered = gather(op, inputs, agreed=True)
     backend, arrays, needs_gradient = gathered
+    fast = backend.twin(op)
+    if fast is not None and fast.accepts(*arrays, **attributes):
+        op = fast
 
     node = Node(op, backend) if needs_gradient and recording.get() else None
     try:

@@ -5,11 +5,19 @@ arrays live on. The backend travels with the array: there is no global "current 
 never move by themselves. This is the only module that imports CuPy, and only when asked to.
 """
 
+import ctypes
+import math
+from contextvars import ContextVar
+from importlib import import_module
+
 import numpy as np
 
 from .errors import BackendError, lookup
 
+LINE = 64  # bytes that a processor's cache moves at a time
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+KERNELS = ("fast", "reference")  # what use_kernels may be told
+kernels = ContextVar("tinyae.kernels", default="fast")
 
 
 class Backend:
@@ -28,10 +36,38 @@ class Backend:
     name = "numpy"
     xp = np
     array_type = np.ndarray
+    twins_in: str | None = None  # the module whose TWINS are this backend's kernels
+    _twins: dict | None = None
+
+    def twin(self, of):
+        """The fast implementation of an operation, an optimizer or a function of that name, or None."""
+        if kernels.get() == "reference":
+            return None
+        if self._twins is None:
+            self._twins = import_module(self.twins_in, __package__).TWINS if self.twins_in else {}
+        return self._twins.get(of)
 
     def asarray(self, data, dtype=None):
         """A host array, list or number as an array of this backend; its own arrays pass unchanged."""
         return self.xp.asarray(data, dtype=dtype)
+
+    def empty(self, shape, dtype):
+        """A new array with unknown contents; on the host it begins with a cache line.
+
+        Two threads that write to one line wait for each other, even if they write different numbers; so rows that are
+        divided among threads should be divided between lines.
+        """
+        dtype = np.dtype(dtype)
+        size = math.prod(shape) * dtype.itemsize
+        memory = bytearray(size + LINE)
+        start = -ctypes.addressof(ctypes.c_char.from_buffer(memory)) % LINE
+        return np.ndarray(shape, dtype, memory, start)
+
+    def copy(self, array, dtype):
+        """The array in another type or not, in memory of its own."""
+        copy = self.empty(array.shape, dtype)
+        copy[...] = array
+        return copy
 
     def to_host(self, array):
         """The array as a NumPy array: itself on the host, a copy from a device."""
@@ -85,6 +121,9 @@ class CupyBackend(Backend):
         self.xp = cupy
         self.array_type = cupy.ndarray
 
+    def empty(self, shape, dtype):
+        return self.xp.empty(shape, dtype)
+
     def to_host(self, array):
         return self.xp.asnumpy(array)
 
@@ -107,6 +146,7 @@ class CupyBackend(Backend):
 
 BACKENDS = ("numpy", "cupy")  # those that tinyae brings
 NUMPY = Backend()
+NUMPY.twins_in = ".kernels.cpu"
 _makers = {"numpy": lambda: NUMPY, "cupy": CupyBackend}
 _made = {"numpy": NUMPY}
 

@@ -7,6 +7,8 @@ another, and leaving a ``with`` block restores what was there before.
 from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar, Token
 
+from .backend import KERNELS, kernels
+from .errors import lookup
 from .random import Generator
 
 recording = ContextVar("tinyae.recording", default=True)
@@ -29,6 +31,39 @@ class no_grad(ContextDecorator):
 
     def __exit__(self, *exception: object) -> None:
         recording.reset(self._tokens.pop())
+
+
+class use_kernels(ContextDecorator):
+    """Compute with the fast kernels or with the operations as they are defined: ``with ta.use_kernels("reference"):``.
+
+    Parameters
+    ----------
+    which : str
+        ``"fast"``, the default outside of any block: kernels where there are some, else the definition; or
+        ``"reference"``: the definitions in ``ops/``, ``losses.py`` and ``optim.py``.
+
+    The tape remembers what it was recorded with: ``backward()`` outside of the block uses what ran inside.
+
+    Raises
+    ------
+    RangeError
+        Another name.
+    """
+
+    def __init__(self, which: str) -> None:
+        lookup("kernels", which, dict.fromkeys(KERNELS))
+        self.which = which
+        self._tokens: list[Token[str]] = []
+
+    def _recreate_cm(self):
+        return use_kernels(self.which)
+
+    def __enter__(self) -> "use_kernels":
+        self._tokens.append(kernels.set(self.which))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        kernels.reset(self._tokens.pop())
 
 
 def manual_seed(seed: int) -> None:

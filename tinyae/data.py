@@ -81,7 +81,10 @@ def take(array, index, backend, dtype):
     source = place_of(array)
     if source is not NUMPY:
         index = source.asarray(index)
-    piece = array[index]
+    fast = NUMPY.twin("take") if type(array) is np.ndarray and dtype is not None and backend is NUMPY else None
+    piece = None if fast is None else fast(array, index, dtype)
+    if piece is None:
+        piece = array[index]
     if source is not backend:
         piece = backend.asarray(source.to_host(piece))
     return wrap(piece if dtype is None or piece.dtype == dtype else piece.astype(dtype), backend)

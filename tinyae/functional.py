@@ -10,6 +10,7 @@ from typing import Any
 from . import ops
 from .apply import apply
 from .errors import DtypeError, ShapeError, require_number
+from .ops.linear import JOINED as JOINED
 from .tensor import Tensor, as_tensor
 
 TensorLike = Any  # a Tensor, an array, a list or a number
@@ -63,6 +64,11 @@ def log_softmax(x: TensorLike, axis: int = -1) -> Tensor:
 def affine(x: TensorLike, weight: TensorLike, bias: TensorLike) -> Tensor:
     """x @ weight + bias. Shapes: (N, I), (I, O), (O,) -> (N, O)."""
     return apply(ops.Affine, x, weight, bias)
+
+
+def dense(x: TensorLike, weight: TensorLike, bias: TensorLike, activation: str) -> Tensor:
+    """activation(affine(x, weight, bias)) as one operation, for relu, sigmoid and tanh."""
+    return apply(ops.DenseLayer, x, weight, bias, activation=activation)
 
 
 def matmul(x: TensorLike, y: TensorLike) -> Tensor:

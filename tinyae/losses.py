@@ -302,7 +302,8 @@ def _pair(name, prediction, target, reduction, names=("prediction", "target")):
 
 
 def _check_reduction(name, reduction):
-    lookup(f"reduction (in {name})", reduction, dict.fromkeys(REDUCTIONS))
+    if reduction not in REDUCTIONS:
+        lookup(f"reduction (in {name})", reduction, dict.fromkeys(REDUCTIONS))
 
 
 def _check_rank_2(name, which, x):

@@ -52,7 +52,8 @@ class Optimizer:
         if len({id(tensor) for tensor in params}) < len(params):
             raise RangeError(f"{name}: a parameter is given twice; it would make two steps at a time.")
         self.t = 0  # steps made, also for a parameter that had no gradient in some of them
-        self.state = [{s: p.backend.xp.zeros_like(p.data) for s in self.state_names} for p in params]
+        self.places = None  # what a kernel remembers of its last update
+        self.state = [{s: p.backend.copy(p.backend.xp.zeros_like(p.data), p.dtype) for s in self.state_names} for p in params]
 
     @property
     def lr(self) -> Any:
@@ -95,7 +96,10 @@ class Optimizer:
             tensor.mark_changed()
 
     def update_all(self, pairs):
-        """One step of every (parameter, state), in place."""
+        """One step of every (parameter, state), in place: by a kernel in one pass, or one after the other."""
+        fast = pairs[0][0].backend.twin(type(self)) if pairs else None
+        if fast is not None and fast(self, pairs):
+            return
         for tensor, state in pairs:
             self.update(tensor.backend.xp, tensor.data, tensor.grad, **state)
 
@@ -164,7 +168,7 @@ class Optimizer:
         self.t = t
         for tensor, state, arrays in zip(self.params, self.state, saved["state"]):
             for key, array in arrays.items():
-                state[key] = tensor.backend.asarray(np.array(array, dtype=tensor.dtype))
+                state[key] = tensor.backend.copy(tensor.backend.asarray(np.asarray(array)), tensor.dtype)
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings().items())})"

@@ -12,6 +12,7 @@ import threading
 
 import numpy as np
 
+from .backend import NUMPY
 from .errors import lookup, require_integer
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -84,6 +85,11 @@ class Generator:
         """``size`` random 32-bit numbers, uint64 (size,): those from number ``start`` on, a multiple of 4."""
         if step is None:
             step = self.next_step(purpose)
+        fast = NUMPY.twin("philox") if xp is np else None
+        if fast is not None:
+            words = fast(self.seed, step, PURPOSES[purpose], start // 4, -(-size // 4))
+            if words is not None:
+                return words[:size]
         # the counter: block index, low and high half of the step, purpose
         block = xp.arange(start // 4, start // 4 - (-size // 4), dtype=np.uint64)
         rest = [xp.full((1,), part, dtype=np.uint64) for part in (step & LOW, step >> 32, PURPOSES[purpose])]

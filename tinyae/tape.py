@@ -150,7 +150,11 @@ def reachable(root):
 def pull_back(node, gradient):
     """One step of the chain rule: the gradients of a node's inputs from that of its output."""
     try:
-        gradients = node.op.backward(node.backend.xp, node.saved, gradient)
+        if node.op.selective:
+            needed = [source is not None for source in node.inputs]
+            gradients = node.op.backward(node.backend.xp, node.saved, gradient, needed)
+        else:
+            gradients = node.op.backward(node.backend.xp, node.saved, gradient)
     except Exception as error:
         raise TapeError(
             f"backward: the rule of {node!r} failed with {type(error).__name__}: {error}. It was given saved values of "
@@ -216,7 +220,7 @@ def run_backward(root, gradient, keep_tape):
                 owned.add(source)
             else:
                 total[source] = g
-                if g is not gY and g.base is None:  # neither passed on nor a view of something
+                if g is not gY and type(g.base) is not node.backend.array_type:  # neither passed on nor a view of another
                     owned.add(source)
         if not keep_tape:  # free what it saved now: memory shrinks as the backward pass goes on
             node.inputs = node.saved = None

@@ -60,7 +60,7 @@ class Tensor(Operators):
         else:
             dtype = float_type(dtype)
         self.backend = backend_of(array) or NUMPY
-        self.data = self.backend.asarray(array.astype(dtype))
+        self.data = self.backend.copy(array, dtype)
         self.grad = self._node = None
         self._needs_gradient = False
         self._version, self._seen = Version(), 0

@@ -44,10 +44,12 @@ class Dense(Module):
         self.bias = Tensor(initial_bias(self.init, (out_features,), in_features), True) if bias else None
 
     def forward(self, x: Any) -> Tensor:
+        if self.activation in F.JOINED and self.bias is not None:
+            return F.dense(self._checked(x), self.weight, self.bias, self.activation)
         y = self._affine(x)
         return y if self.activation is None else F.ACTIVATIONS[self.activation](y)
 
-    def _affine(self, x):
+    def _checked(self, x):
         if x.ndim != 2 or x.shape[1] != self.in_features:
             cure = (
                 "Put a Flatten() before it."
@@ -57,6 +59,10 @@ class Dense(Module):
                 )
             )
             raise ShapeError(f"Dense: the input has shape {x.shape}; expected (N, {self.in_features}). {cure}")
+        return x
+
+    def _affine(self, x):
+        x = self._checked(x)
         return F.matmul(x, self.weight) if self.bias is None else F.affine(x, self.weight, self.bias)
 
     def before_sigmoid(self, x):

@@ -10,7 +10,10 @@ Source: Goodfellow, Bengio and Courville, *Deep Learning* (2016), section 6.5.6.
 """
 
 from ..errors import ShapeError
+from .activations import ReLU, Sigmoid, Tanh
 from .op import Op, op
+
+JOINED = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}  # activations whose derivative needs only their output
 
 
 @op("affine", r"Y = X W + b", {"X": r"\bar Y W^\top", "W": r"X^\top \bar Y", "b": r"\sum_n \bar Y_n"})
@@ -45,6 +48,34 @@ class Affine(Op):
         return gX, gW, gb
 
 
+@op(
+    "dense",
+    r"Y = f(X W + b)",
+    {"X": r"\bar Z W^\top", "W": r"X^\top \bar Z", "b": r"\sum_n \bar Z_n"},
+)
+class DenseLayer(Op):
+    r"""A dense layer with its activation f: ``f(affine(X, W, b))`` as one operation, so that a kernel can do both at once.
+
+    :math:`\bar Z = f'(Z) \odot \bar Y` with :math:`Z = X W + b` is what the activation's own rule gives, and the rest is
+    the affine operation's. f is relu, sigmoid or tanh, which find f' from Y alone.
+
+    Shapes: X (N, I), W (I, O), b (O,) -> Y (N, O).
+    """
+
+    @staticmethod
+    def forward(xp, save, X, W, b, activation):
+        Z = Affine.forward(xp, ignore, X, W, b)
+        Y = JOINED[activation].forward(xp, ignore, Z)
+        save(X, W, Y, activation)
+        return Y
+
+    @staticmethod
+    def backward(xp, saved, gY):
+        X, W, Y, activation = saved
+        gZ = JOINED[activation].backward(xp, (Y,), gY)
+        return Affine.backward(xp, (X, W), gZ)
+
+
 @op("matmul", r"Y = X W", {"X": r"\bar Y W^\top", "W": r"X^\top \bar Y"}, broadcasts=True)
 class MatMul(Op):
     """Matrix product, with NumPy's rules for other ranks.
@@ -71,6 +102,10 @@ class MatMul(Op):
         gX = gY @ xp.swapaxes(W2, -1, -2)
         gW = xp.swapaxes(X2, -1, -2) @ gY
         return gX[..., 0, :] if X.ndim == 1 else gX, gW[..., 0] if W.ndim == 1 else gW
+
+
+def ignore(*values):
+    """What an operation inside another saves: that one saves for both."""
 
 
 def check_product(name, X, W):

@@ -47,6 +47,7 @@ class Op:
     numbers = False  # a Python number is passed as it is: no array is made for it
     indices = ()  # positions of inputs that are integer indices or masks, never differentiated
     view = False  # the output may share memory with the first input
+    selective = False  # backward is told which gradients are needed: backward(xp, saved, gY, needed)
 
     @staticmethod
     def forward(xp, save, *arrays, **attributes):

@@ -1,0 +1,34 @@
+"""How much of the machine others took while something was measured (Linux only)."""
+
+import os
+import time
+
+SHORTEST = 0.1  # seconds; the system counts in hundredths
+
+
+class OtherLoad:
+    """``with OtherLoad() as load: ...`` and then ``load.share``, a share of all cores, or None where it is not known.
+
+    A thread pool waits at barriers for its slowest thread: a program that takes a fifth of the machine
+    can make a training step ten times slower, and not a fifth.
+    """
+
+    def __enter__(self):
+        self.busy, self.own, self.started = busy_seconds(), time.process_time(), time.perf_counter()
+        return self
+
+    def __exit__(self, *error):
+        self.share, busy, seconds = None, busy_seconds(), time.perf_counter() - self.started
+        if busy is not None and self.busy is not None and seconds >= SHORTEST:
+            others = (busy - self.busy) - (time.process_time() - self.own)
+            self.share = max(0.0, others / seconds / os.cpu_count())
+
+
+def busy_seconds():
+    """Seconds that all cores together have worked, for anybody, the host of a virtual machine included."""
+    try:
+        with open("/proc/stat") as file:
+            user, nice, system, _, _, irq, softirq, steal = map(int, file.readline().split()[1:9])
+    except (OSError, ValueError):
+        return None
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,24 @@
+"""The contestants by name: where their class stands, and what to call them in a picture."""
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """A contestant; its file is imported in its own process only."""
+
+    module: str
+    class_name: str
+    label: str
+
+
+CONTESTANTS = {
+    "tinyae-loop": Entry("with_tinyae", "TinyaeLoop", "tinyae, hand-written loop"),
+    "tinyae-fit": Entry("with_tinyae", "TinyaeFit", "tinyae, fit"),
+    "torch": Entry("with_torch", "Torch", "PyTorch"),
+    "torch-fused": Entry("with_torch", "TorchFused", "PyTorch, fused Adam"),
+    "torch-compiled": Entry("with_torch", "TorchCompiled", "PyTorch, compiled"),
+    "jax": Entry("with_jax", "Jax", "JAX, jit"),
+    "keras": Entry("with_keras", "Keras", "Keras, fit"),
+}
+TINYAE = [name for name in CONTESTANTS if name.startswith("tinyae")]
+PEERS = [name for name in CONTESTANTS if name not in TINYAE]

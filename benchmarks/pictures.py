@@ -1,0 +1,124 @@
+"""Pictures of benchmarks: horizontal bars, so that names can be read."""
+
+import statistics
+import textwrap
+
+from tinyae.plots import new_figure, save_figure
+
+from .report import quartiles
+
+OURS, OTHERS, INK = "#d95f02", "#9aa5b1", "#222222"
+PALETTE = ["#9aa5b1", "#d95f02", "#1b7a6e", "#7570b3"]
+
+
+def draw_panels(results, path, title, note, labels, highlighted, unit="ms", scale=1.0):
+    """One panel per case with one bar per contestant, those in ``highlighted`` in a colour of their own.
+
+    ``labels`` is {contestant: what to call it}, in the order from top to bottom. ``scale`` turns
+    milliseconds into ``unit``.
+    """
+    cases = list(dict.fromkeys(entry["case"] for entry in results))
+    present = {entry["contestant"] for entry in results}
+    names = [name for name in labels if name in present]
+    columns = min(2, len(cases))
+    rows = -(-len(cases) // columns)
+    figure = new_figure(max(9, 6.2 * columns + 1.2), rows * (0.46 * len(names) + 1.1) + 1.3)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for i, (axis, case) in enumerate(zip(panels, cases)):
+        found = {entry["contestant"]: entry["times_ms"] for entry in results if entry["case"] == case}
+        for place, name in enumerate(names):
+            if name in found:
+                times = [time * scale for time in found[name]]
+                draw_bar(axis, place, times, 0.72, OURS if name in highlighted else OTHERS)
+            else:
+                axis.text(0, place, " not measured", va="center", fontsize=12, color="0.45")
+        axis.set_yticks(range(len(names)), [labels[name] for name in names] if i % columns == 0 else [], fontsize=13)
+        axis.set_ylim(len(names) - 0.4, -0.6)
+        style(axis, case, f"{unit} per step")
+    for axis in panels[len(cases) :]:
+        axis.set_axis_off()
+    finish(figure, path, title, note)
+
+
+def draw_groups(results, path, title, note, unit="ms", scale=1.0, quantity="time", log=False):
+    """One panel; for each case a group of bars, one per contestant, each contestant in one colour."""
+    cases = list(dict.fromkeys(entry["case"] for entry in results))
+    names = list(dict.fromkeys(entry["contestant"] for entry in results))
+    figure = new_figure(10, 0.42 * len(cases) * len(names) + 2.4)
+    axis = figure.subplots()
+    height = 0.8 / len(names)
+    for entry in results:
+        row = names.index(entry["contestant"])
+        place = cases.index(entry["case"]) + (row - (len(names) - 1) / 2) * height
+        times = [time * scale for time in entry["times_ms"]]
+        draw_bar(axis, place, times, 0.9 * height, PALETTE[row % len(PALETTE)])
+    if log:
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
+    axis.set_yticks(range(len(cases)), cases, fontsize=13)
+    axis.set_ylim(len(cases) - 0.4, -0.6)
+    style(axis, "", f"{quantity}, {unit}", log)
+    if len(names) > 1:
+        handles = [axis.barh(0, 0, color=PALETTE[row % len(PALETTE)]) for row in range(len(names))]
+        figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=12, frameon=False)
+    finish(figure, path, title, note)
+
+
+def draw_bar(axis, place, times, height, colour):
+    """The median as a bar, the middle half of the times as a line, and the number behind both."""
+    median, (low, high) = statistics.median(times), quartiles(times)
+    axis.barh(place, median, height, color=colour)
+    axis.plot([low, high], [place, place], color=INK, linewidth=2, solid_capstyle="butt")
+    axis.annotate(
+        f"{median:.3g}", (max(median, high), place), xytext=(6, 0), textcoords="offset points",
+        va="center", fontsize=12, color=INK,
+    )  # fmt: skip
+
+
+def style(axis, title, label, log=False):
+    """Large letters, few lines, and room for the numbers behind the bars."""
+    axis.set_title(title, fontsize=14, loc="left")
+    axis.set_xlabel(label, fontsize=12)
+    low, high = axis.get_xlim()
+    axis.set_xlim(low, high * 2) if log else axis.set_xlim(0, high * 1.12)
+    axis.tick_params(axis="x", labelsize=11)
+    axis.tick_params(axis="y", length=0)
+    axis.grid(axis="x", alpha=0.3)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+
+
+def finish(figure, path, title, note):
+    """The heading, and the file."""
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.08)
+    width, height = figure.get_size_inches()
+    note = textwrap.fill(note, int(width / 0.087))  # as many letters as fit into a line
+    lines = note.count("\n") + 1
+    figure.suptitle(title + lines * "\n", fontsize=17, x=0.01, ha="left")
+    figure.text(0.01, 1 - 0.45 / height, note, fontsize=11, color="0.35", va="top")
+    save_figure(figure, path)
+
+
+def draw_changes(changes, path, title, note):
+    """The ratio of two runs for each measurement; changes beyond noise in colour.
+
+    ``changes`` is a list of (label, ratio, verdict), verdict being "faster", "slower" or "".
+    """
+    figure = new_figure(10, 0.4 * len(changes) + 2.2)
+    axis = figure.subplots()
+    colours = {"faster": "#1b7a6e", "slower": "#c0392b", "": OTHERS}
+    for place, (_, ratio, verdict) in enumerate(changes):
+        axis.plot([1, ratio], [place, place], color=colours[verdict], linewidth=3)
+        axis.plot(ratio, place, "o", color=colours[verdict], markersize=9)
+        axis.annotate(
+            f"{ratio:.2f} {verdict}", (1.02, place), xycoords=axis.get_yaxis_transform(), va="center", fontsize=12,
+            color=INK if verdict else "0.5", annotation_clip=False,
+        )  # fmt: skip
+    ratios = [ratio for _, ratio, _ in changes]
+    low, high = min([*ratios, 0.9]), max([*ratios, 1.1])
+    axis.set_yticks(range(len(changes)), [label for label, _, _ in changes], fontsize=12)
+    axis.axvline(1, color=INK, linewidth=1)
+    style(axis, "", "time in the second run / time in the first run")
+    axis.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    axis.set_ylim(len(changes) - 0.4, -0.6)
+    finish(figure, path, title, note)

@@ -1,0 +1,136 @@
+"""From a loop in Python to machine code: numba's options, the cache on disk, and what happens without.
+
+Every kernel exists twice: for all cores and for one. Neither is compiled before it is first called, and
+what is compiled is kept on disk. The folder's name holds a fingerprint of the loops' sources: numba itself
+would notice a change of a kernel's own file only, not of what it calls.
+"""
+
+import hashlib
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numba
+
+from .threads import get_num_threads
+
+# NaN and infinity keep their meaning; sums may be reordered, a product and a sum be rounded together
+MATHS = {"contract", "reassoc", "arcp", "nsz", "afn"}
+ONLY_PRANGE = {"comprehension": False, "reduction": False, "inplace_binop": False, "setitem": False, "numpy": False,
+               "stencil": False, "fusion": False, "prange": True}  # fmt: skip
+
+inner = numba.njit(fastmath=MATHS, error_model="numpy")  # for what kernels call: becomes part of them
+
+
+class Kernel:
+    """A loop, compiled for all cores and for one, each when it is first needed.
+
+    The function's last argument is the number of parts that it cuts its work into.
+    """
+
+    def __init__(self, loop):
+        self.loop, self.name, self.__doc__ = loop, loop.__name__, loop.__doc__
+        self._on_all = self._on_one = None
+
+    @property
+    def on_all(self):
+        """The function that works in several threads."""
+        if self._on_all is None:
+            self._on_all = compiled(self.loop, ONLY_PRANGE, "all")
+        return self._on_all
+
+    @property
+    def on_one(self):
+        """The function that works in the calling thread."""
+        if self._on_one is None:
+            self._on_one = compiled(self.loop, False, "one")
+        return self._on_one
+
+    def __call__(self, *arguments):
+        """Run it; the last argument is the number of parts."""
+        if get_num_threads() > 1:
+            return (self._on_all or self.on_all)(*arguments)
+        return (self._on_one or self.on_one)(*arguments)
+
+
+def kernel(loop):
+    """Decorator: make a Kernel of a loop over ``prange(parts)``."""
+    return Kernel(loop)
+
+
+def compiled(loop, parallel, kind):
+    """numba's function for a loop, kept on disk if there is a place for it."""
+    options = {"parallel": parallel, "fastmath": MATHS, "error_model": "numpy"}
+    folder = cache_folder()
+    if folder is None or numba.config.DISABLE_JIT:
+        return numba.njit(**options)(loop)
+    # numba asks for its folder where a function is decorated: it gets ours, and has its own back afterwards
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = os.path.join(folder, kind)
+    try:
+        return numba.njit(cache=True, **options)(loop)
+    except (RuntimeError, OSError) as error:
+        complain(error)
+        return numba.njit(**options)(loop)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+# ---------------------------------------------------------------- the cache on disk
+
+_folder = None
+_searched = False
+
+
+def cache_folder():
+    """The folder for compiled kernels, or None if nothing can be written anywhere; says so once.
+
+    The first that can be written to: ``NUMBA_CACHE_DIR``, the user's cache folder, the system's temporary folder.
+    """
+    global _folder, _searched
+    if not _searched:
+        _searched = True
+        tried = []
+        for place in candidates():
+            folder = place / fingerprint()
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=folder):
+                    _folder = str(folder)
+                    break
+            except OSError as error:
+                tried.append(f"{place} ({error.strerror or error})")
+        if tried:
+            complain(f"no place in {', '.join(tried)}", _folder)
+    return _folder
+
+
+def candidates():
+    """Where compiled kernels may be kept, the best place first."""
+    if numba.config.CACHE_DIR:
+        yield Path(numba.config.CACHE_DIR) / "tinyae"
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    yield Path(home) / "tinyae" / "kernels"
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    yield Path(tempfile.gettempdir()) / f"tinyae-kernels-{user}"
+
+
+def fingerprint():
+    """A short hash of all that the kernels are made from."""
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def complain(reason, instead=None):
+    """Say once that compiled kernels cannot be kept where they belong."""
+    then = f"They are kept in {instead}" if instead else "They are compiled anew in every run, which takes some seconds"
+    warnings.warn(
+        f"kernels: the cache of compiled kernels cannot be written: {reason}. {then}. "
+        "Set NUMBA_CACHE_DIR to a folder that can be written to.",
+        RuntimeWarning,
+        stacklevel=2,
+    )

@@ -1,0 +1,418 @@
+"""The CPU's fast twins: which operation has one, what it accepts, and how its loop is called.
+
+A twin is a subclass of its operation with another ``forward`` and ``backward``: name, formula and meaning are the
+operation's, which stays the definition; tests hold each twin to it. What a twin does not accept (another type or
+layout, too few numbers to be worth it) runs as it is defined. The loops are in ``loops/``; numba, which
+compiles them, is imported when the first one is called.
+"""
+
+import warnings
+import weakref
+from importlib import import_module
+
+import numpy as np
+
+from .. import losses, ops, optim, random
+from ..backend import FLOATS
+from .buffers import buffers
+from .threads import parts_of
+
+ENOUGH = 4096  # elements, or multiplications of a product: below it NumPy is as fast
+LONGEST = 8192  # rows that one pass of a product's backward sums over; more are for the BLAS, with its blocks
+NO_BIAS = {dtype: np.empty((1, 0), dtype) for dtype in FLOATS}
+NOTHING = {dtype: np.empty((0, 0), dtype) for dtype in FLOATS}
+CODES = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
+OLDEST_NUMBA = (0, 64)
+
+# ---------------------------------------------------------------- numba, imported late
+
+_works = None
+
+
+def numba_works():
+    """Can the loops be compiled? If not, says once what that costs."""
+    global _works
+    if _works is None:
+        try:
+            import numba
+
+            version = tuple(int(part) for part in numba.__version__.split(".")[:2])
+            if version < OLDEST_NUMBA:
+                raise ImportError(f"numba {numba.__version__} is older than 0.64")
+            _works = True
+        except ImportError as error:
+            _works = False
+            warnings.warn(
+                f"kernels: numba cannot be used ({error}), so tinyae computes with its reference code in NumPy: the same "
+                "results, several times slower. Install it with pip install 'numba>=0.64'.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+    return _works
+
+
+class Loops:
+    """The modules of ``loops/`` by name, each imported when it is first needed."""
+
+    def __getattr__(self, name):
+        module = import_module(f".loops.{name}", __package__)
+        setattr(self, name, module)
+        return module
+
+
+loops = Loops()
+
+
+def fits(array, dtype):
+    """A C-contiguous array of the type."""
+    flags = array.flags
+    return array.dtype is dtype and flags.c_contiguous and flags.aligned
+
+
+# ---------------------------------------------------------------- products
+
+
+def accepts_product(X, W):
+    """X (N, I) and W (I, O) of one float type, both C-contiguous, and large enough."""
+    dtype = X.dtype
+    return (
+        (dtype is FLOATS[0] or dtype is FLOATS[1])
+        and X.ndim == 2
+        and W.ndim == 2
+        and X.shape[1] == W.shape[0]
+        and ENOUGH <= X.shape[0] * W.size
+        and X.shape[0] <= LONGEST
+        and fits(X, dtype)
+        and fits(W, dtype)
+        and numba_works()
+    )
+
+
+def product(X, W, b, activation):
+    """f(X W + b)."""
+    Y = buffers.empty((X.shape[0], W.shape[1]), X.dtype)
+    bias = NO_BIAS[X.dtype] if b is None else b.reshape(1, -1)
+    loops.dense.forward(X, W, bias, activation, Y, parts_of(X.shape[0] * W.size))
+    return Y
+
+
+def product_backward(X, W, Y, gY, activation, needed):
+    """The gradients of ``product``; that of X only if it is needed."""
+    (N, I), O, dtype = X.shape, W.shape[1], X.dtype
+    if not fits(gY, dtype):
+        gY = np.ascontiguousarray(gY)
+    gZ = gY if activation == 0 else buffers.empty((N, O), dtype)
+    gX = buffers.empty((N, I), dtype) if needed[0] else NOTHING[dtype]
+    gW, gb = buffers.empty((I, O), dtype), buffers.empty((O,), dtype)
+    loops.dense.backward(X, W, Y, gY, activation, gZ, gX, gW, gb, parts_of(N * W.size))
+    return gX if needed[0] else None, gW, gb
+
+
+class Affine(ops.Affine):
+    selective = True
+
+    @staticmethod
+    def accepts(X, W, b):
+        return accepts_product(X, W) and b.dtype is X.dtype and b.shape == W.shape[1:] and b.flags.c_contiguous
+
+    @staticmethod
+    def forward(xp, save, X, W, b):
+        save(X, W)
+        return product(X, W, b, 0)
+
+    @staticmethod
+    def backward(xp, saved, gY, needed=(True, True, True)):
+        X, W = saved
+        return product_backward(X, W, gY, gY, 0, needed)
+
+
+class DenseLayer(ops.DenseLayer):
+    selective = True
+
+    @staticmethod
+    def accepts(X, W, b, activation):
+        return Affine.accepts(X, W, b)
+
+    @staticmethod
+    def forward(xp, save, X, W, b, activation):
+        Y = product(X, W, b, CODES[activation])
+        save(X, W, Y, activation)
+        return Y
+
+    @staticmethod
+    def backward(xp, saved, gY, needed=(True, True, True)):
+        X, W, Y, activation = saved
+        return product_backward(X, W, Y, gY, CODES[activation], needed)
+
+
+class MatMul(ops.MatMul):
+    selective = True
+
+    @staticmethod
+    def accepts(X, W):
+        return accepts_product(X, W)
+
+    @staticmethod
+    def forward(xp, save, X, W):
+        save(X, W)
+        return product(X, W, None, 0)
+
+    @staticmethod
+    def backward(xp, saved, gY, needed=(True, True)):
+        X, W = saved
+        return product_backward(X, W, gY, gY, 0, needed)[:2]
+
+
+# ---------------------------------------------------------------- activations
+
+
+def accepts_elements(X):
+    return X.dtype in FLOATS and ENOUGH <= X.size and fits(X, X.dtype) and numba_works()
+
+
+class Elementwise:
+    """What relu, sigmoid and tanh share: Y is saved, and is enough for the derivative."""
+
+    code = 0
+
+    @staticmethod
+    def accepts(X):
+        return accepts_elements(X)
+
+    @classmethod
+    def forward(cls, xp, save, X):
+        Y = buffers.empty(X.shape, X.dtype)
+        loops.elementwise.forward(X.reshape(-1), cls.code, Y.reshape(-1), parts_of(8 * X.size))
+        save(Y)
+        return Y
+
+    @classmethod
+    def backward(cls, xp, saved, gY):
+        (Y,) = saved
+        gX = buffers.empty(Y.shape, Y.dtype)
+        gY = np.ascontiguousarray(gY).reshape(-1)
+        loops.elementwise.backward(Y.reshape(-1), gY, cls.code, gX.reshape(-1), parts_of(8 * Y.size))
+        return gX
+
+
+class ReLU(Elementwise, ops.ReLU):
+    code = 1
+
+
+class Sigmoid(Elementwise, ops.Sigmoid):
+    code = 2
+
+
+class Tanh(Elementwise, ops.Tanh):
+    code = 3
+
+
+class Softmax(ops.Softmax):
+    @staticmethod
+    def accepts(X, axis):
+        return X.ndim == 2 and axis in (1, -1) and accepts_elements(X)
+
+    @staticmethod
+    def forward(xp, save, X, axis):
+        Y = buffers.empty(X.shape, X.dtype)
+        loops.elementwise.softmax(X, Y, parts_of(8 * X.size))
+        save(Y)
+        return Y
+
+    @staticmethod
+    def backward(xp, saved, gY):
+        (Y,) = saved
+        gX = buffers.empty(Y.shape, Y.dtype)
+        loops.elementwise.softmax_backward(Y, np.ascontiguousarray(gY), gX, parts_of(8 * Y.size))
+        return gX
+
+
+# ---------------------------------------------------------------- losses
+
+
+def reduced_loss(loop, prediction, target, terms, reduction):
+    """The loss as an array of rank 0, and its gradient, in one pass."""
+    gradient = buffers.empty(prediction.shape, prediction.dtype)
+    scale = 1 / terms if reduction == "mean" else 1.0
+    arrays = prediction, target, gradient
+    if loop is not loops.losses.cross_entropy:
+        arrays = (array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1) for array in arrays)
+    return np.array(loop(*arrays, scale, parts_of(8 * prediction.size)), prediction.dtype), gradient
+
+
+def scaled(gradient, gL):
+    """The saved gradient times that of the loss, which nearly always is 1: then a view, no copy."""
+    return gradient[:] if gL == 1 else gradient * gL
+
+
+def accepts_pair(P, T, reduction):
+    return reduction != "none" and P.shape == T.shape and accepts_elements(P) and fits(T, P.dtype)
+
+
+class MSE(losses.MSE):
+    selective = True
+
+    @staticmethod
+    def accepts(P, T, reduction):
+        return accepts_pair(P, T, reduction)
+
+    @staticmethod
+    def forward(xp, save, P, T, reduction):
+        L, gP = reduced_loss(loops.losses.squared_error, P, T, P.size, reduction)
+        save(gP)
+        return L
+
+    @staticmethod
+    def backward(xp, saved, gL, needed=(True, True)):
+        gP = scaled(saved[0], gL)
+        return gP, -gP if needed[1] else None
+
+
+class BCEWithLogits(losses.BCEWithLogits):
+    selective = True
+
+    @staticmethod
+    def accepts(Z, T, reduction):
+        return accepts_pair(Z, T, reduction)
+
+    @staticmethod
+    def forward(xp, save, Z, T, reduction):
+        L, gZ = reduced_loss(loops.losses.bce_with_logits, Z, T, Z.size, reduction)
+        save(gZ, Z, reduction)
+        return L
+
+    @staticmethod
+    def backward(xp, saved, gL, needed=(True, True)):
+        gZ, Z, reduction = saved
+        gT = -Z * losses.spread(gL, Z.shape, reduction) if needed[1] else None
+        return scaled(gZ, gL), gT
+
+
+class CrossEntropy(losses.CrossEntropy):
+    @staticmethod
+    def accepts(Z, t, reduction):
+        return reduction != "none" and Z.ndim == 2 and t.shape == Z.shape[:1] and accepts_elements(Z)
+
+    @staticmethod
+    def forward(xp, save, Z, t, reduction):
+        L, gZ = reduced_loss(loops.losses.cross_entropy, Z, t.astype(np.int64), len(t), reduction)
+        save(gZ)
+        return L
+
+    @staticmethod
+    def backward(xp, saved, gL):
+        return scaled(saved[0], gL), None
+
+
+# ---------------------------------------------------------------- optimizers
+
+
+def constants_of(optimizer):
+    """(loop, its constants) of an optimizer's next update, in the loop's order."""
+    o, lr = optimizer, optimizer.lr
+    if isinstance(o, optim.Adam):
+        (b1, b2), t = o.betas, o.t
+        return "adam", (lr, b1, 1 - b1, b2, 1 - b2, o.eps, 1 - b1**t, 1 - b2**t, 1 - lr * o.weight_decay)
+    if isinstance(o, optim.RMSProp):
+        return "rmsprop", (lr, o.rho, 1 - o.rho, o.eps)
+    if isinstance(o, optim.AdaGrad):
+        return "adagrad", (lr, o.eps)
+    if isinstance(o, optim.Momentum):
+        return "momentum", (lr, o.momentum, float(o.nesterov), o.weight_decay)
+    return "sgd", (lr, getattr(o, "weight_decay", 0.0))
+
+
+class Places:
+    """Where the arrays of an update are in memory; asked for again only when one of them is another array.
+
+    Asking costs more than updating small arrays. Parameters and state are held here; of gradients only weak
+    references, for a buffer that somebody holds is not used again.
+    """
+
+    def __init__(self, pairs, dtype):
+        self.dtype = dtype
+        self.kept = [array for tensor, state in pairs for array in (tensor.data, *state.values())]
+        self.gradients = [weakref.ref(tensor.grad) for tensor, _ in pairs]
+        arrays = [[tensor.data, tensor.grad, *state.values()] for tensor, state in pairs]
+        self.fit = all(fits(array, dtype) for row in arrays for array in row)
+        self.places = np.array([[array.__array_interface__["data"][0] for array in row] for row in arrays])
+        self.rows = np.array([t.shape[0] if t.ndim > 1 else 1 for t, _ in pairs])
+        self.widths = np.array([t.size // t.shape[0] if t.ndim > 1 else t.size for t, _ in pairs])
+        self.work = sum(tensor.size for tensor, _ in pairs)
+
+    def hold(self, pairs):
+        """Are these still the arrays?"""
+        if len(pairs) != len(self.gradients):
+            return False
+        kept = iter(self.kept)
+        for (tensor, state), gradient in zip(pairs, self.gradients):
+            if tensor.data is not next(kept) or gradient() is not tensor.grad:
+                return False
+            for array in state.values():
+                if array is not next(kept):
+                    return False
+        return True
+
+
+def update_all(optimizer, pairs):
+    """One step of every (parameter, state) in one pass; False if they are not all of one type and contiguous."""
+    places = optimizer.places
+    if places is None or not places.hold(pairs):
+        places = optimizer.places = Places(pairs, pairs[0][0].data.dtype)
+    if places.work < ENOUGH or not places.fit or not numba_works():
+        return False
+    name, constants = constants_of(optimizer)
+    run = getattr(loops.updates, name)
+    run(places.places, places.rows, places.widths, np.array(constants, places.dtype), parts_of(8 * places.work))
+    return True
+
+
+# ---------------------------------------------------------------- random numbers
+
+
+def philox_words(seed, step, purpose, block, blocks):
+    """``blocks`` blocks of four random numbers from number ``block`` on, uint64 (blocks * 4,); None for too few."""
+    if blocks * 4 < ENOUGH or not numba_works():
+        return None
+    out = np.empty((blocks, 4), np.uint64)
+    low = random.LOW
+    numbers = (block, step & low, step >> 32, purpose, seed & low, (seed >> 32) & low)
+    loops.philox.words(*map(np.uint64, numbers), out, parts_of(8 * blocks))
+    return out.reshape(-1)
+
+
+# ---------------------------------------------------------------- batches
+
+
+def take(data, index, dtype):
+    """data[index] in another float type, if it is worth a kernel; else None."""
+    if data.ndim < 2 or len(index) * data[0].size < ENOUGH or data.dtype not in FLOATS or not data.flags.c_contiguous:
+        return None
+    if index.dtype != np.int64 or not numba_works():
+        return None
+    out = buffers.empty((len(index), *data.shape[1:]), dtype)
+    rows = data.reshape(len(data), -1)
+    loops.rows.take(rows, index, out.reshape(len(index), -1), parts_of(8 * out.size))
+    return out
+
+
+TWINS = {
+    ops.Affine: Affine,
+    ops.DenseLayer: DenseLayer,
+    ops.MatMul: MatMul,
+    ops.ReLU: ReLU,
+    ops.Sigmoid: Sigmoid,
+    ops.Tanh: Tanh,
+    ops.Softmax: Softmax,
+    losses.MSE: MSE,
+    losses.BCEWithLogits: BCEWithLogits,
+    losses.CrossEntropy: CrossEntropy,
+    optim.GradientDescent: update_all,
+    optim.SGD: update_all,
+    optim.Momentum: update_all,
+    optim.AdaGrad: update_all,
+    optim.RMSProp: update_all,
+    optim.Adam: update_all,
+    "philox": philox_words,
+    "take": take,
+}

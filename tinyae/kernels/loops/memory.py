@@ -1,0 +1,30 @@
+"""Arrays by their address: so that one call can work on all parameters of a model, however many there are."""
+
+import ctypes
+
+import numpy as np
+from numba import carray, types
+from numba.extending import intrinsic, overload
+
+
+def array_at(address, start, size, kind):
+    """``size`` numbers of the type of ``kind``, from number ``start`` after an address; the caller keeps the memory alive."""
+    number = np.ctypeslib.as_ctypes_type(kind.dtype)
+    if size == 0:
+        return np.empty(0, kind.dtype)
+    return np.ctypeslib.as_array((number * int(size)).from_address(int(address + start * kind.itemsize)))
+
+
+@intrinsic
+def _pointer(typing, address, kind):
+    result = types.CPointer(kind.dtype)
+
+    def code(context, builder, signature, values):
+        return builder.inttoptr(values[0], context.get_value_type(result))
+
+    return result(address, kind), code
+
+
+@overload(array_at)
+def _array_at(address, start, size, kind):
+    return lambda address, start, size, kind: carray(_pointer(address + start * kind.itemsize, kind), (size,))

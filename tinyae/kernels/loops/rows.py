@@ -1,0 +1,17 @@
+"""Copying the rows of a batch together."""
+
+from numba import prange
+
+from ..compiling import kernel
+from .products import share
+
+
+@kernel
+def take(data, index, out, parts):
+    """out[k] <- data[index[k]]. Shapes: data (N, D), index (B,) of int64 in 0..N-1, out (B, D); float types may differ."""
+    for part in prange(parts):
+        first, last = share(len(index), 1, part, parts)
+        for k in range(first, last):
+            source, target = data[index[k]], out[k]
+            for d in range(source.size):
+                target[d] = source[d]
