@@ -14,26 +14,23 @@ KEPT = 1 << 30  # bytes that may wait for another use, in each thread
 PATIENCE = 2000  # requests after which an unused array is given back
 
 
-class Buffers(threading.local):
-    """The arrays of one thread; another thread has its own, so nothing is locked."""
+class Buffers:
+    """The arrays of one thread."""
 
     def __init__(self):
-        self.arrays = {}  # (shape, dtype) -> list of arrays
-        self.used = {}  # (shape, dtype) -> the number of the last request
+        self.arrays = {}  # (shape, dtype) -> [number of the last request, array, array, ...]
         self.requests = 0
 
     def empty(self, shape, dtype):
         """An array with unknown contents, C-contiguous; it is nobody else's."""
-        key = (shape, dtype)
-        self.requests += 1
-        if self.requests % PATIENCE == 0:
-            self.give_back()
-        self.used[key] = self.requests
-        known = self.arrays.get(key)
+        self.requests = now = self.requests + 1
+        known = self.arrays.get((shape, dtype))
         if known is None:
-            known = self.arrays[key] = []
+            self.give_back()
+            known = self.arrays[shape, dtype] = [now]
+        known[0] = now
         for array in known:
-            if sys.getrefcount(array) == FREE:
+            if sys.getrefcount(array) == FREE and array is not now:
                 return array
         array = NUMPY.empty(shape, dtype)
         if array.nbytes <= KEPT:
@@ -41,10 +38,22 @@ class Buffers(threading.local):
         return array
 
     def give_back(self):
-        """Forget the sizes that were not asked for in a long time, and all, if too much is kept."""
-        kept = sum(array.nbytes for arrays in self.arrays.values() for array in arrays)
-        for key in [k for k in self.arrays if kept > KEPT or self.used[k] <= self.requests - PATIENCE]:
-            del self.arrays[key], self.used[key]
+        """Before a new size is kept: forget those that were not asked for in a long time, and all, if too much is kept."""
+        kept = sum(array.nbytes for _, *arrays in self.arrays.values() for array in arrays)
+        late = self.requests - PATIENCE
+        self.arrays = {key: known for key, known in self.arrays.items() if kept <= KEPT and known[0] > late}
+
+
+_threads = threading.local()
+
+
+def empty(shape, dtype):
+    """An array with unknown contents for a kernel to write to, from those of this thread."""
+    try:
+        return _threads.buffers.empty(shape, dtype)
+    except AttributeError:
+        _threads.buffers = Buffers()
+        return _threads.buffers.empty(shape, dtype)
 
 
 def references():
@@ -55,4 +64,3 @@ def references():
 
 
 FREE = references()
-buffers = Buffers()

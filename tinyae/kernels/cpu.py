@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import losses, ops, optim, random
 from ..backend import FLOATS
-from .buffers import buffers
+from .buffers import empty
 from .threads import parts_of
 
 ENOUGH = 4096  # elements, or multiplications of a product: below it NumPy is as fast
@@ -90,7 +90,7 @@ def accepts_product(X, W):
 
 def product(X, W, b, activation):
     """f(X W + b)."""
-    Y = buffers.empty((X.shape[0], W.shape[1]), X.dtype)
+    Y = empty((X.shape[0], W.shape[1]), X.dtype)
     bias = NO_BIAS[X.dtype] if b is None else b.reshape(1, -1)
     loops.dense.forward(X, W, bias, activation, Y, parts_of(X.shape[0] * W.size))
     return Y
@@ -101,9 +101,9 @@ def product_backward(X, W, Y, gY, activation, needed):
     (N, I), O, dtype = X.shape, W.shape[1], X.dtype
     if not fits(gY, dtype):
         gY = np.ascontiguousarray(gY)
-    gZ = gY if activation == 0 else buffers.empty((N, O), dtype)
-    gX = buffers.empty((N, I), dtype) if needed[0] else NOTHING[dtype]
-    gW, gb = buffers.empty((I, O), dtype), buffers.empty((O,), dtype)
+    gZ = gY if activation == 0 else empty((N, O), dtype)
+    gX = empty((N, I), dtype) if needed[0] else NOTHING[dtype]
+    gW, gb = empty((I, O), dtype), empty((O,), dtype)
     loops.dense.backward(X, W, Y, gY, activation, gZ, gX, gW, gb, parts_of(N * W.size))
     return gX if needed[0] else None, gW, gb
 
@@ -181,7 +181,7 @@ class Elementwise:
 
     @classmethod
     def forward(cls, xp, save, X):
-        Y = buffers.empty(X.shape, X.dtype)
+        Y = empty(X.shape, X.dtype)
         loops.elementwise.forward(X.reshape(-1), cls.code, Y.reshape(-1), parts_of(8 * X.size))
         save(Y)
         return Y
@@ -189,7 +189,7 @@ class Elementwise:
     @classmethod
     def backward(cls, xp, saved, gY):
         (Y,) = saved
-        gX = buffers.empty(Y.shape, Y.dtype)
+        gX = empty(Y.shape, Y.dtype)
         gY = np.ascontiguousarray(gY).reshape(-1)
         loops.elementwise.backward(Y.reshape(-1), gY, cls.code, gX.reshape(-1), parts_of(8 * Y.size))
         return gX
@@ -214,7 +214,7 @@ class Softmax(ops.Softmax):
 
     @staticmethod
     def forward(xp, save, X, axis):
-        Y = buffers.empty(X.shape, X.dtype)
+        Y = empty(X.shape, X.dtype)
         loops.elementwise.softmax(X, Y, parts_of(8 * X.size))
         save(Y)
         return Y
@@ -222,7 +222,7 @@ class Softmax(ops.Softmax):
     @staticmethod
     def backward(xp, saved, gY):
         (Y,) = saved
-        gX = buffers.empty(Y.shape, Y.dtype)
+        gX = empty(Y.shape, Y.dtype)
         loops.elementwise.softmax_backward(Y, np.ascontiguousarray(gY), gX, parts_of(8 * Y.size))
         return gX
 
@@ -232,7 +232,7 @@ class Softmax(ops.Softmax):
 
 def reduced_loss(loop, prediction, target, terms, reduction):
     """The loss as an array of rank 0, and its gradient, in one pass."""
-    gradient = buffers.empty(prediction.shape, prediction.dtype)
+    gradient = empty(prediction.shape, prediction.dtype)
     scale = 1 / terms if reduction == "mean" else 1.0
     arrays = prediction, target, gradient
     if loop is not loops.losses.cross_entropy:
@@ -390,7 +390,7 @@ def take(data, index, dtype):
         return None
     if index.dtype != np.int64 or not numba_works():
         return None
-    out = buffers.empty((len(index), *data.shape[1:]), dtype)
+    out = empty((len(index), *data.shape[1:]), dtype)
     rows = data.reshape(len(data), -1)
     loops.rows.take(rows, index, out.reshape(len(index), -1), parts_of(8 * out.size))
     return out
