@@ -52,16 +52,8 @@ class Backend:
         return self.xp.asarray(data, dtype=dtype)
 
     def empty(self, shape, dtype):
-        """A new array with unknown contents; on the host it begins with a cache line.
-
-        Two threads that write to one line wait for each other, even if they write different numbers; so rows that are
-        divided among threads should be divided between lines.
-        """
-        dtype = np.dtype(dtype)
-        size = math.prod(shape) * dtype.itemsize
-        memory = bytearray(size + LINE)
-        start = -ctypes.addressof(ctypes.c_char.from_buffer(memory)) % LINE
-        return np.ndarray(shape, dtype, memory, start)
+        """A new array with unknown contents."""
+        return self.xp.empty(shape, dtype)
 
     def copy(self, array, dtype):
         """The array in another type or not, in memory of its own."""
@@ -94,6 +86,24 @@ class Backend:
         return f"<backend {self.name}>"
 
 
+class HostBackend(Backend):
+    """NumPy with the kernels for the CPU."""
+
+    twins_in = ".kernels.cpu"
+
+    def empty(self, shape, dtype):
+        """A new array with unknown contents that begins with a cache line.
+
+        Two threads that write to one line wait for each other, even if they write different numbers; so rows that are
+        divided among threads should be divided between lines.
+        """
+        dtype = np.dtype(dtype)
+        size = math.prod(shape) * dtype.itemsize
+        memory = bytearray(size + LINE)
+        start = -ctypes.addressof(ctypes.c_char.from_buffer(memory)) % LINE
+        return np.ndarray(shape, dtype, memory, start)
+
+
 class CupyBackend(Backend):
     """CuPy: the same array code, on an NVIDIA GPU."""
 
@@ -121,9 +131,6 @@ class CupyBackend(Backend):
         self.xp = cupy
         self.array_type = cupy.ndarray
 
-    def empty(self, shape, dtype):
-        return self.xp.empty(shape, dtype)
-
     def to_host(self, array):
         return self.xp.asnumpy(array)
 
@@ -145,8 +152,7 @@ class CupyBackend(Backend):
 
 
 BACKENDS = ("numpy", "cupy")  # those that tinyae brings
-NUMPY = Backend()
-NUMPY.twins_in = ".kernels.cpu"
+NUMPY = HostBackend()
 _makers = {"numpy": lambda: NUMPY, "cupy": CupyBackend}
 _made = {"numpy": NUMPY}
 
