@@ -66,9 +66,19 @@ def affine(x: TensorLike, weight: TensorLike, bias: TensorLike) -> Tensor:
     return apply(ops.Affine, x, weight, bias)
 
 
-def dense(x: TensorLike, weight: TensorLike, bias: TensorLike, activation: str) -> Tensor:
+def dense(x: TensorLike, weight: TensorLike, bias: TensorLike, activation: str | None = None) -> Tensor:
     """activation(affine(x, weight, bias)) as one operation, for relu, sigmoid and tanh."""
-    return apply(ops.DenseLayer, x, weight, bias, activation=activation)
+    return apply(ops.Dense, x, weight, bias, activations=(activation,))
+
+
+def dense_layers(x: Tensor, layers: Sequence[tuple[Tensor, Tensor, str | None]]) -> Tensor:
+    """``dense`` for each (weight, bias, activation); several in one operation where there is a kernel for it."""
+    if len(layers) > 1 and x.backend.twin(ops.Dense) is not None:
+        parameters = [tensor for weight, bias, _ in layers for tensor in (weight, bias)]
+        return apply(ops.Dense, x, *parameters, activations=tuple([activation for _, _, activation in layers]))
+    for weight, bias, activation in layers:
+        x = dense(x, weight, bias, activation)
+    return x
 
 
 def matmul(x: TensorLike, y: TensorLike) -> Tensor:

@@ -1,63 +1,94 @@
 """Memory that is used again: the arrays that kernels write their results into.
 
 A training step needs the same arrays each time: outputs, gradients. Asking the system for them anew costs
-page faults. So each array that a kernel hands out is remembered here, and handed out again as soon as nobody
+page faults. So what a kernel hands out is remembered here, and handed out again as soon as nobody
 else holds it: no tape, no tensor, no variable or view of the user's. Python knows: it counts references.
 """
 
 import sys
 import threading
 
+import numpy as np
+
 from ..backend import NUMPY
 
 KEPT = 1 << 30  # bytes that may wait for another use, in each thread
-PATIENCE = 2000  # requests after which an unused array is given back
+PATIENCE = 2000  # requests after which what is unused is given back
+
+
+class Group:
+    """Arrays that are handed out together, and where in memory they begin."""
+
+    __slots__ = ("arrays", "addresses", "nbytes", "asked")
+
+    def __init__(self, shapes, dtype):
+        self.arrays = [NUMPY.empty(shape, dtype) for shape in shapes]
+        self.addresses = np.array([NUMPY.address(array) for array in self.arrays], np.int64)
+        self.nbytes = sum(array.nbytes for array in self.arrays)
+        self.asked = 0  # the number of the last request for such a group
+
+    def is_free(self):
+        """Does nobody else hold one of the arrays?"""
+        for array in self.arrays:
+            if sys.getrefcount(array) != FREE:
+                return False
+        return True
 
 
 class Buffers:
-    """The arrays of one thread."""
+    """The groups of one thread."""
 
     def __init__(self):
-        self.arrays = {}  # (shape, dtype) -> [number of the last request, array, array, ...]
+        self.groups = {}  # (shapes, dtype) -> groups
         self.requests = 0
 
-    def empty(self, shape, dtype):
-        """An array with unknown contents, C-contiguous; it is nobody else's."""
-        self.requests = now = self.requests + 1
-        known = self.arrays.get((shape, dtype))
+    def take(self, shapes, dtype):
+        """A group with unknown contents, C-contiguous; its arrays are nobody else's."""
+        self.requests += 1
+        known = self.groups.get((shapes, dtype))
         if known is None:
             self.give_back()
-            known = self.arrays[shape, dtype] = [now]
-        known[0] = now
-        for array in known:
-            if sys.getrefcount(array) == FREE and array is not now:
-                return array
-        array = NUMPY.empty(shape, dtype)
-        if array.nbytes <= KEPT:
-            known.append(array)
-        return array
+            known = self.groups[shapes, dtype] = []
+        for group in known:
+            if group.is_free():
+                group.asked = self.requests
+                return group
+        group = Group(shapes, dtype)
+        group.asked = self.requests
+        if group.nbytes <= KEPT:
+            known.append(group)
+        return group
 
     def give_back(self):
         """Before a new size is kept: forget those that were not asked for in a long time, and all, if too much is kept."""
-        kept = sum(array.nbytes for _, *arrays in self.arrays.values() for array in arrays)
+        kept = sum(group.nbytes for known in self.groups.values() for group in known)
         late = self.requests - PATIENCE
-        self.arrays = {key: known for key, known in self.arrays.items() if kept <= KEPT and known[0] > late}
+        self.groups = {
+            key: fresh
+            for key, known in self.groups.items()
+            if kept <= KEPT and (fresh := [group for group in known if group.asked > late])
+        }
 
 
 _threads = threading.local()
 
 
-def empty(shape, dtype):
-    """An array with unknown contents for a kernel to write to, from those of this thread."""
+def take(shapes, dtype):
+    """A group of arrays with unknown contents for a kernel to write to, from those of this thread."""
     try:
-        return _threads.buffers.empty(shape, dtype)
+        return _threads.buffers.take(shapes, dtype)
     except AttributeError:
         _threads.buffers = Buffers()
-        return _threads.buffers.empty(shape, dtype)
+        return _threads.buffers.take(shapes, dtype)
+
+
+def empty(shape, dtype):
+    """One array."""
+    return take((shape,), dtype).arrays[0]
 
 
 def references():
-    """What ``sys.getrefcount`` says of an array that only a list holds; Python's versions differ."""
+    """What ``sys.getrefcount`` says in ``is_free`` of an array that only its list holds; Python's versions differ."""
     known = [NUMPY.empty((1,), float)]
     for array in known:
         return sys.getrefcount(array)

@@ -13,14 +13,13 @@ from importlib import import_module
 import numpy as np
 
 from .. import losses, ops, optim, random
-from ..backend import FLOATS
+from ..backend import FLOATS, NUMPY
 from .buffers import empty
+from .buffers import take as take_buffers
 from .threads import parts_of
 
 ENOUGH = 4096  # elements, or multiplications of a product: below it NumPy is as fast
 LONGEST = 8192  # rows that one pass of a product's backward sums over; more are for the BLAS, with its blocks
-NO_BIAS = {dtype: np.empty((1, 0), dtype) for dtype in FLOATS}
-NOTHING = {dtype: np.empty((0, 0), dtype) for dtype in FLOATS}
 CODES = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
 OLDEST_NUMBA = (0, 64)
 
@@ -69,98 +68,153 @@ def fits(array, dtype):
     return array.dtype is dtype and flags.c_contiguous and flags.aligned
 
 
-# ---------------------------------------------------------------- products
+# ---------------------------------------------------------------- dense layers
 
 
-def accepts_product(X, W):
-    """X (N, I) and W (I, O) of one float type, both C-contiguous, and large enough."""
-    dtype = X.dtype
-    return (
-        (dtype is FLOATS[0] or dtype is FLOATS[1])
-        and X.ndim == 2
-        and W.ndim == 2
-        and X.shape[1] == W.shape[0]
-        and ENOUGH <= X.shape[0] * W.size
-        and X.shape[0] <= LONGEST
-        and fits(X, dtype)
-        and fits(W, dtype)
-        and numba_works()
-    )
+def nothing():
+    """In place of a reference to a bias that there is not."""
 
 
-def product(X, W, b, activation):
-    """f(X W + b)."""
-    Y = empty((X.shape[0], W.shape[1]), X.dtype)
-    bias = NO_BIAS[X.dtype] if b is None else b.reshape(1, -1)
-    loops.dense.forward(X, W, bias, activation, Y, parts_of(X.shape[0] * W.size))
-    return Y
+class Layers:
+    """Dense layers that have these parameters: can a kernel take them, and the table that tells it where they are.
+
+    Asking an array for its address takes as long as a small layer, so this is asked once for as long as the arrays live.
+    """
+
+    known: dict = {}  # id of the first weight -> Layers
+
+    def __init__(self, parameters, activations):
+        self.activations = activations
+        self.references = [nothing if array is None else weakref.ref(array) for array in parameters]
+        Ws, bs = parameters[::2], parameters[1::2]
+        self.dtype = Ws[0].dtype
+        self.fit = (
+            self.dtype in FLOATS
+            and all(W.ndim == 2 and fits(W, self.dtype) for W in Ws)
+            and all(b is None or (fits(b, self.dtype) and b.shape == W.shape[1:]) for W, b in zip(Ws, bs))
+            and all(W.shape[1] == V.shape[0] for W, V in zip(Ws, Ws[1:]))
+        )
+        if self.fit:
+            self.weights = sum(W.size for W in Ws)
+            self.inputs, self.outputs = Ws[0].shape[0], Ws[-1].shape[1]
+            self.hidden = sum(W.shape[1] for W in Ws[:-1])
+            addresses = [0 if array is None else NUMPY.address(array) for array in parameters]
+            rows = zip(addresses[::2], addresses[1::2], Ws, activations)
+            self.table = np.array([[at, bias, *W.shape, CODES[f]] for at, bias, W, f in rows], np.int64)
+            self.shapes = tuple(shape for W in Ws for shape in (W.shape, W.shape[1:]))
+
+    @classmethod
+    def of(cls, parameters, activations):
+        """Those of these arrays, looked at now or earlier."""
+        found = cls.known.get(id(parameters[0]))
+        if found is None or found.activations != activations or not found.are(parameters):
+            if len(cls.known) > 1000:
+                cls.known.clear()
+            found = cls.known[id(parameters[0])] = cls(parameters, activations)
+        return found
+
+    def are(self, parameters):
+        """Are the arrays that were looked at still these?"""
+        if len(parameters) != len(self.references):
+            return False
+        for reference, array in zip(self.references, parameters):
+            if reference() is not array:
+                return False
+        return True
+
+    def accept(self, X):
+        """X (N, I) of their type, C-contiguous; large enough, and not too large."""
+        return (
+            self.fit
+            and X.dtype is self.dtype
+            and X.ndim == 2
+            and X.shape[1] == self.inputs
+            and ENOUGH <= len(X) * self.weights
+            and len(X) <= LONGEST
+            and fits(X, self.dtype)
+            and numba_works()
+        )
+
+    def forward(self, X):
+        """What the loop makes of X: Y (N, O) and the outputs of the layers before the last, one behind the other."""
+        N = len(X)
+        made = take_buffers(((N, self.outputs), (N * self.hidden,)), self.dtype)
+        Y, hidden = made.arrays
+        loops.dense.forward(NUMPY.address(X), made.addresses[0], self.table, N, hidden, parts_of(N * self.weights))
+        return Y, hidden
+
+    def backward(self, X, Y, hidden, gY, needed):
+        """The gradients of X and of each W and b; None where a whole layer's, or X's, is not needed."""
+        N, address = len(X), NUMPY.address
+        if not fits(gY, self.dtype):
+            gY = np.ascontiguousarray(gY)
+        lowest = 0 if needed[0] else next(i for i, wanted in enumerate(needed[1:]) if wanted) // 2
+        gradients = take_buffers(self.shapes[2 * lowest :], self.dtype)
+        places = np.zeros((len(self.table), 2), np.int64)
+        places[lowest:] = gradients.addresses.reshape(-1, 2)
+        slopes = empty((N * (self.hidden + self.outputs),), self.dtype)
+        gX = empty(X.shape, self.dtype) if needed[0] else None
+        loops.dense.backward(
+            address(X), address(Y), address(gY), 0 if gX is None else address(gX), self.table, places, lowest, N,
+            hidden, slopes, parts_of(N * self.weights),
+        )  # fmt: skip
+        return gX, *[None] * (2 * lowest), *gradients.arrays
 
 
-def product_backward(X, W, Y, gY, activation, needed):
-    """The gradients of ``product``; that of X only if it is needed."""
-    (N, I), O, dtype = X.shape, W.shape[1], X.dtype
-    if not fits(gY, dtype):
-        gY = np.ascontiguousarray(gY)
-    gZ = gY if activation == 0 else empty((N, O), dtype)
-    gX = empty((N, I), dtype) if needed[0] else NOTHING[dtype]
-    gW, gb = empty((I, O), dtype), empty((O,), dtype)
-    loops.dense.backward(X, W, Y, gY, activation, gZ, gX, gW, gb, parts_of(N * W.size))
-    return gX if needed[0] else None, gW, gb
+class Dense(ops.Dense):
+    """Dense layers in a row, by the loops of ``dense.py``."""
+
+    selective = True
+
+    @staticmethod
+    def accepts(X, *parameters, activations):
+        return Layers.of(parameters, activations).accept(X)
+
+    @staticmethod
+    def forward(xp, save, X, *parameters, activations):
+        layers = Layers.of(parameters, activations)
+        Y, hidden = layers.forward(X)
+        save(X, Y, hidden, layers, *parameters[::2])  # a bias is needed no more
+        return Y
+
+    @staticmethod
+    def backward(xp, saved, gY, needed):
+        X, Y, hidden, layers = saved[:4]
+        return layers.backward(X, Y, hidden, gY, needed)
 
 
 class Affine(ops.Affine):
+    """A dense layer without an activation."""
+
     selective = True
 
     @staticmethod
     def accepts(X, W, b):
-        return accepts_product(X, W) and b.dtype is X.dtype and b.shape == W.shape[1:] and b.flags.c_contiguous
+        return Dense.accepts(X, W, b, activations=(None,))
 
     @staticmethod
     def forward(xp, save, X, W, b):
-        save(X, W)
-        return product(X, W, b, 0)
+        return Dense.forward(xp, save, X, W, b, activations=(None,))
 
-    @staticmethod
-    def backward(xp, saved, gY, needed=(True, True, True)):
-        X, W = saved
-        return product_backward(X, W, gY, gY, 0, needed)
-
-
-class DenseLayer(ops.DenseLayer):
-    selective = True
-
-    @staticmethod
-    def accepts(X, W, b, activation):
-        return Affine.accepts(X, W, b)
-
-    @staticmethod
-    def forward(xp, save, X, W, b, activation):
-        Y = product(X, W, b, CODES[activation])
-        save(X, W, Y, activation)
-        return Y
-
-    @staticmethod
-    def backward(xp, saved, gY, needed=(True, True, True)):
-        X, W, Y, activation = saved
-        return product_backward(X, W, Y, gY, CODES[activation], needed)
+    backward = Dense.backward
 
 
 class MatMul(ops.MatMul):
+    """The product of two matrices: a dense layer without bias and activation."""
+
     selective = True
 
     @staticmethod
     def accepts(X, W):
-        return accepts_product(X, W)
+        return Dense.accepts(X, W, None, activations=(None,))
 
     @staticmethod
     def forward(xp, save, X, W):
-        save(X, W)
-        return product(X, W, None, 0)
+        return Dense.forward(xp, save, X, W, None, activations=(None,))
 
     @staticmethod
-    def backward(xp, saved, gY, needed=(True, True)):
-        X, W = saved
-        return product_backward(X, W, gY, gY, 0, needed)[:2]
+    def backward(xp, saved, gY, needed):
+        return Dense.backward(xp, saved, gY, [*needed, False])[:2]
 
 
 # ---------------------------------------------------------------- activations
@@ -398,7 +452,7 @@ def take(data, index, dtype):
 
 TWINS = {
     ops.Affine: Affine,
-    ops.DenseLayer: DenseLayer,
+    ops.Dense: Dense,
     ops.MatMul: MatMul,
     ops.ReLU: ReLU,
     ops.Sigmoid: Sigmoid,

@@ -9,10 +9,10 @@ from typing import Any
 
 from .. import functional as F
 from ..backend import FLOATS
-from ..context import current_generator
+from ..context import current_generator, layer_calls
 from ..errors import DtypeError, ShapeError, brief, known_name, require_integer, require_number
 from ..operands import as_ints
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor, as_tensor, wrap
 from .init import INITIALISERS, initial_bias, initial_weight
 from .module import Module
 
@@ -181,9 +181,7 @@ class Sequential(Module):
         self.layers = list(layers)
 
     def forward(self, x: Any) -> Tensor:
-        for layer in self.layers:
-            x = layer(x)
-        return x
+        return through(self.layers, x)
 
     def _before_reshaping(self):
         """How many layers there are before the reshaping ones at the end, which commute with a sigmoid."""
@@ -196,12 +194,7 @@ class Sequential(Module):
         n = self._before_reshaping()
         if n == 0:
             return super().before_sigmoid(x)
-        for layer in self.layers[: n - 1]:
-            x = layer(x)
-        x = self.layers[n - 1].before_sigmoid(x)
-        for layer in self.layers[n:]:
-            x = layer(x)
-        return x
+        return through(self.layers[n:], through(self.layers[:n], x, before_sigmoid=True))
 
     def ends_in_sigmoid(self):
         n = self._before_reshaping()
@@ -228,6 +221,37 @@ class Sequential(Module):
 
     def __repr__(self) -> str:
         return f"Sequential({', '.join(map(repr, self.layers))})"
+
+
+def through(layers, x, before_sigmoid=False):
+    """x through the layers one after the other, dense ones in a row in one call; or up to the last one's sigmoid."""
+    done = 0
+    while done < len(layers):
+        first, in_a_row = layers[done], [] if layer_calls.get() is not None else dense_in_a_row(layers, done)
+        to_the_end = before_sigmoid and done + max(1, len(in_a_row)) == len(layers)
+        if len(in_a_row) < 2 or (to_the_end and not layers[-1].ends_in_sigmoid()):
+            x = first.before_sigmoid(x) if before_sigmoid and first is layers[-1] else first(x)
+            done += 1
+        else:
+            activations = [layer.activation for layer in in_a_row]
+            if to_the_end:
+                activations[-1] = None
+            x = first._checked(as_tensor(x, "Dense"))
+            x = F.dense_layers(x, [(layer.weight, layer.bias, f) for layer, f in zip(in_a_row, activations)])
+            done += len(in_a_row)
+    return x
+
+
+def dense_in_a_row(layers, start):
+    """The Dense layers from number ``start`` on whose widths fit and which a single operation can do."""
+    found = []
+    for layer in layers[start:]:
+        if type(layer) is not Dense or layer.bias is None or (layer.activation and layer.activation not in F.JOINED):
+            break
+        if found and found[-1].out_features != layer.in_features:
+            break
+        found.append(layer)
+    return found
 
 
 def as_floats(x):

@@ -50,30 +50,38 @@ class Affine(Op):
 
 @op(
     "dense",
-    r"Y = f(X W + b)",
-    {"X": r"\bar Z W^\top", "W": r"X^\top \bar Z", "b": r"\sum_n \bar Z_n"},
+    r"Y_l = f_l(Y_{l-1} W_l + b_l), \quad Y_0 = X, \quad Y = Y_L",
+    {"X": r"\bar Z_1 W_1^\top", "W_l": r"Y_{l-1}^\top \bar Z_l", "b_l": r"\sum_n \bar Z_{l,n}"},
 )
-class DenseLayer(Op):
-    r"""A dense layer with its activation f: ``f(affine(X, W, b))`` as one operation, so that a kernel can do both at once.
+class Dense(Op):
+    r"""One or more dense layers with their activations, as one operation, so that a kernel can do all at once.
 
-    :math:`\bar Z = f'(Z) \odot \bar Y` with :math:`Z = X W + b` is what the activation's own rule gives, and the rest is
-    the affine operation's. f is relu, sigmoid or tanh, which find f' from Y alone.
+    Forward is the affine operation and an activation, layer after layer; backward is their rules, in the opposite order:
+    :math:`\bar Z_l = f_l'(Z_l) \odot \bar Y_l` and :math:`\bar Y_{l-1} = \bar Z_l W_l^\top`. An activation is relu, sigmoid
+    or tanh, which find f' from Y alone, or None.
 
-    Shapes: X (N, I), W (I, O), b (O,) -> Y (N, O).
+    Shapes: X (N, I), then W (I, O) and b (O,) of each layer -> Y (N, O of the last).
     """
 
     @staticmethod
-    def forward(xp, save, X, W, b, activation):
-        Z = Affine.forward(xp, ignore, X, W, b)
-        Y = JOINED[activation].forward(xp, ignore, Z)
-        save(X, W, Y, activation)
-        return Y
+    def forward(xp, save, X, *parameters, activations):
+        Ys = [X]
+        for W, b, f in zip(parameters[::2], parameters[1::2], activations):
+            Y = Affine.forward(xp, ignore, Ys[-1], W, b)
+            Ys.append(Y if f is None else JOINED[f].forward(xp, ignore, Y))
+        save(*Ys, *parameters[::2], activations)
+        return Ys[-1]
 
     @staticmethod
     def backward(xp, saved, gY):
-        X, W, Y, activation = saved
-        gZ = JOINED[activation].backward(xp, (Y,), gY)
-        return Affine.backward(xp, (X, W), gZ)
+        *arrays, activations = saved
+        Ys, Ws = arrays[: len(activations) + 1], arrays[len(activations) + 1 :]
+        gradients = []
+        for l in reversed(range(len(activations))):
+            gZ = gY if activations[l] is None else JOINED[activations[l]].backward(xp, (Ys[l + 1],), gY)
+            gY, gW, gb = Affine.backward(xp, (Ys[l], Ws[l]), gZ)
+            gradients = [gW, gb, *gradients]
+        return gY, *gradients
 
 
 @op("matmul", r"Y = X W", {"X": r"\bar Y W^\top", "W": r"X^\top \bar Y"}, broadcasts=True)

@@ -1,8 +1,12 @@
-"""A dense layer: matrix product, bias and activation, and the way back.
+"""Dense layers, one or several in a row: matrix products, biases and activations, and the way back.
 
-Two ways to divide the work among threads. *By inputs*, for a layer that narrows: each thread has some rows of W, and with
-them a sum over some of the inputs; the sums are added in a second loop, which begins when all are done. *By examples*, for a
-layer that widens: each thread has some rows of the batch. Either way little has to go from core to core.
+Two ways to divide a layer's work among threads. *By examples*: each thread takes some rows of the batch, through as many layers
+as there are, and needs nothing of the others. *By inputs*, for a large layer that narrows: each thread has some rows of
+W, and with them a sum over some of the inputs; when all are done, the sums are added. The second way reads only what the
+same thread has written when the weights were updated.
+
+A layer is a row of a table, for one call has any number of them: the addresses of W (I, O) and of b (0 for
+none), then I, O and the number of the activation.
 """
 
 import numpy as np
@@ -10,7 +14,49 @@ from numba import prange
 
 from ..compiling import inner, kernel
 from .activating import RELU, SIGMOID, TANH, hyperbolic_tangent, like, relu, sigmoid
-from .products import ROWS, product, product_with_transpose, share
+from .memory import array_at, matrix_at
+from .products import ROWS, product, share
+from .subnormals import flush_subnormals, restore
+
+LARGE = 1 << 15  # weights of a layer that is worth dividing by inputs
+W_AT, B_AT, INPUTS, OUTPUTS, ACTIVATION = 0, 1, 2, 3, 4  # the columns of the table
+
+
+@inner
+def outputs_before(layers, l):
+    """How many outputs all layers before number l have together."""
+    count = 0
+    for earlier in range(l):
+        count += layers[earlier, OUTPUTS]
+    return count
+
+
+@inner
+def output(y, layers, l, N, hidden):
+    """Y of a layer (N, O): the last one's begins at the address y, the others stand behind each other in ``hidden``."""
+    O = layers[l, OUTPUTS]
+    if l == len(layers) - 1:
+        return matrix_at(y, N, O, hidden)
+    start = N * outputs_before(layers, l)
+    return hidden[start : start + N * O].reshape((N, O))
+
+
+@inner
+def layer_input(x, layers, l, N, hidden):
+    """X of a layer (N, I): the output of the one before."""
+    if l == 0:
+        return matrix_at(x, N, layers[0, INPUTS], hidden)
+    return output(0, layers, l - 1, N, hidden)
+
+
+@inner
+def parameters(layers, l, kind):
+    """W (I, O) and b (1, O), or (1, 0) for none."""
+    O = layers[l, OUTPUTS]
+    return (
+        matrix_at(layers[l, W_AT], layers[l, INPUTS], O, kind),
+        matrix_at(layers[l, B_AT], 1, O if layers[l, B_AT] else 0, kind),
+    )
 
 
 @inner
@@ -46,24 +92,56 @@ def add_up(pieces, b, Y, rows):
                 y[o] += piece[o]
 
 
+@inner
+def divided_by_inputs(layers, l, parts):
+    """Is this the better way for the layer?"""
+    I, O = layers[l, INPUTS], layers[l, OUTPUTS]
+    return parts > 1 and I >= O and I * O >= LARGE
+
+
+@inner
+def by_examples(x, y, layers, first, last, N, hidden, rows):
+    """Some rows of the batch through the layers from ``first`` to ``last`` - 1."""
+    for l in range(first, last):
+        W, b = parameters(layers, l, hidden)
+        Y = output(y, layers, l, N, hidden)
+        product(layer_input(x, layers, l, N, hidden), W, False, b, Y, rows, (0, W.shape[0]))
+        activate(Y, layers[l, ACTIVATION], rows)
+
+
 @kernel
-def forward(X, W, b, activation, Y, parts):
-    """Y <- f(X W + b). Shapes: X (N, I), W (I, O), b (1, O) or (1, 0) for none, Y (N, O)."""
-    (N, I), O = X.shape, W.shape[1]
-    if parts > 1 and I >= O:
-        pieces = np.empty((parts, N, O), Y.dtype)
-        none = np.empty((1, 0), Y.dtype)
-        for part in prange(parts):
-            product(X, W, none, pieces[part], (0, N), (0, O), share(I, ROWS, part, parts))
-        for part in prange(parts):
-            rows = share(N, 1, part, parts)
-            add_up(pieces, b, Y, rows)
-            activate(Y, activation, rows)
-    else:
-        for part in prange(parts):
-            rows = share(N, 1, part, parts)
-            product(X, W, b, Y, rows, (0, O), (0, I))
-            activate(Y, activation, rows)
+def forward(x, y, layers, N, hidden, parts):
+    """X -> f(X W + b), layer after layer.
+
+    X is N rows at the address x, the last Y N rows at y; the other layers' Y go to ``hidden`` (N times their outputs).
+    """
+    count = len(layers)
+    l = 0
+    while l < count:
+        if divided_by_inputs(layers, l, parts):
+            W, b = parameters(layers, l, hidden)
+            X, Y = layer_input(x, layers, l, N, hidden), output(y, layers, l, N, hidden)
+            pieces = np.empty((parts, N, W.shape[1]), hidden.dtype)
+            none = np.empty((1, 0), hidden.dtype)
+            for part in prange(parts):
+                setting = flush_subnormals()
+                product(X, W, False, none, pieces[part], (0, N), share(W.shape[0], ROWS, part, parts))
+                restore(setting)
+            for part in prange(parts):
+                setting = flush_subnormals()
+                rows = share(N, 1, part, parts)
+                add_up(pieces, b, Y, rows)
+                activate(Y, layers[l, ACTIVATION], rows)
+                restore(setting)
+            l += 1
+        else:
+            first = l
+            while l < count and not divided_by_inputs(layers, l, parts):
+                l += 1
+            for part in prange(parts):
+                setting = flush_subnormals()
+                by_examples(x, y, layers, first, l, N, hidden, share(N, 1, part, parts))
+                restore(setting)
 
 
 @inner
@@ -86,33 +164,94 @@ def through_activation(Y, gY, activation, gZ, sums, rows):
             sums[o] += gz[o]
 
 
-@kernel
-def backward(X, W, Y, gY, activation, gZ, gX, gW, gb, parts):
-    """The gradients of a dense layer.
+@inner
+def weights_before(layers, lowest, l, N):
+    """How many weights those layers from ``lowest`` to l - 1 have whose gradient is summed by examples."""
+    count = 0
+    for earlier in range(lowest, l):
+        if N > layers[earlier, INPUTS]:
+            count += layers[earlier, INPUTS] * layers[earlier, OUTPUTS]
+    return count
 
-    Shapes: X (N, I), W (I, O), Y, gY and gZ (N, O), gX (N, I), or (0, 0) if it is not wanted, gW (I, O), gb (O,).
-    Without an activation gZ is gY itself. The gradient of W is a sum over examples: for fewer examples than inputs each
-    thread computes some rows of it, else each sums over its examples, and the sums are added.
-    """
-    (N, I), O = X.shape, W.shape[1]
-    none = np.empty((1, 0), gY.dtype)
-    sums = np.empty((parts, O), gY.dtype)
-    by_examples = parts > 1 and N > I
-    pieces = np.empty((parts, I, O) if by_examples else (1, 0, 0), gY.dtype)
-    for part in prange(parts):
-        rows = share(N, 1, part, parts)
-        through_activation(Y, gY, activation, gZ, sums[part], rows)
-        if by_examples:
-            product(X.T, gZ, none, pieces[part], (0, I), (0, O), rows)
-        if gX.size > 0:
-            product_with_transpose(gZ, W, gX, rows, (0, I), (0, O))
-    for part in prange(parts):
-        inputs = share(I, ROWS, part, parts)
-        if by_examples:
-            add_up(pieces, none, gW, inputs)
+
+@inner
+def pieces_of(space, parts, layers, lowest, l, N):
+    """The sums (parts, I, O) of a layer's weight gradient, one for each thread's examples."""
+    I, O = layers[l, INPUTS], layers[l, OUTPUTS]
+    start = parts * weights_before(layers, lowest, l, N)
+    return space[start : start + parts * I * O].reshape((parts, I, O))
+
+
+@inner
+def slopes_of(slopes, layers, l, N):
+    """gZ (N, O) of a layer."""
+    start = N * outputs_before(layers, l)
+    return slopes[start : start + N * layers[l, OUTPUTS]].reshape((N, layers[l, OUTPUTS]))
+
+
+@inner
+def gradients_of_examples(x, y, gy, gx, layers, lowest, N, hidden, slopes, sums, space, part, parts):
+    """gZ of every layer, some rows of the batch; and of the weights what only these rows are needed for."""
+    rows, none = share(N, 1, part, parts), np.empty((1, 0), hidden.dtype)
+    for l in range(len(layers) - 1, lowest - 1, -1):
+        W, _ = parameters(layers, l, hidden)
+        before = outputs_before(layers, l)
+        gZ = slopes_of(slopes, layers, l, N)
+        gY = matrix_at(gy, N, W.shape[1], hidden) if l == len(layers) - 1 else gZ  # where the layer above has written it
+        Y = output(y, layers, l, N, hidden)
+        if layers[l, ACTIVATION] == 0 and l == len(layers) - 1:
+            for n in range(rows[0], rows[1]):
+                gZ[n] = gY[n]
+        through_activation(Y, gY, layers[l, ACTIVATION], gZ, sums[part, before : before + W.shape[1]], rows)
+        if parts > 1 and N > W.shape[0]:
+            piece = pieces_of(space, parts, layers, lowest, l, N)[part]
+            product(layer_input(x, layers, l, N, hidden).T, gZ, False, none, piece, (0, W.shape[0]), rows)
+        if l > lowest:
+            product(gZ, W, True, none, slopes_of(slopes, layers, l - 1, N), rows, (0, W.shape[1]))
+        elif gx != 0:
+            product(gZ, W, True, none, matrix_at(gx, N, W.shape[0], hidden), rows, (0, W.shape[1]))
+
+
+@inner
+def gradients_of_weights(x, layers, gradients, lowest, N, hidden, slopes, space, part, parts):
+    """gW of every layer, some of its rows."""
+    none = np.empty((1, 0), hidden.dtype)
+    for l in range(len(layers) - 1, lowest - 1, -1):
+        I, O = layers[l, INPUTS], layers[l, OUTPUTS]
+        gW, rows = matrix_at(gradients[l, 0], I, O, hidden), share(I, ROWS, part, parts)
+        if parts > 1 and N > I:
+            add_up(pieces_of(space, parts, layers, lowest, l, N), none, gW, rows)
         else:
-            product(X.T, gZ, none, gW, inputs, (0, O), (0, N))
-    gb[:] = sums[0]
-    for part in range(1, parts):
+            gZ = slopes_of(slopes, layers, l, N)
+            product(layer_input(x, layers, l, N, hidden).T, gZ, False, none, gW, rows, (0, N))
+
+
+@kernel
+def backward(x, y, gy, gx, layers, gradients, lowest, N, hidden, slopes, parts):
+    """The gradients of dense layers in a row, of those from number ``lowest`` on.
+
+    Addresses: x, y and ``hidden`` as in ``forward``, gy (N, O) of the last layer's output, gx (N, I) where X's gradient goes, 0 if
+    it is not wanted; ``gradients`` (layers, 2) where those of W and b go. ``slopes`` takes gZ of all layers.
+
+    The gradient of W is a sum over examples. If there are fewer of them than inputs, each thread computes some rows of it;
+    else each sums over its examples, and the sums are added.
+    """
+    count = len(layers)
+    sums = np.empty((parts, outputs_before(layers, count)), hidden.dtype)
+    space = np.empty(parts * weights_before(layers, lowest, count, N) if parts > 1 else 0, hidden.dtype)
+    for part in prange(parts):
+        setting = flush_subnormals()
+        gradients_of_examples(x, y, gy, gx, layers, lowest, N, hidden, slopes, sums, space, part, parts)
+        restore(setting)
+    for part in prange(parts):
+        setting = flush_subnormals()
+        gradients_of_weights(x, layers, gradients, lowest, N, hidden, slopes, space, part, parts)
+        restore(setting)
+    for l in range(lowest, count):
+        before, O = outputs_before(layers, l), layers[l, OUTPUTS]
+        gb = array_at(gradients[l, 1], 0, O, hidden)
         for o in range(O):
-            gb[o] += sums[part, o]
+            total = sums[0, before + o]
+            for part in range(1, parts):
+                total += sums[part, before + o]
+            gb[o] = total

@@ -15,6 +15,11 @@ def array_at(address, start, size, kind):
     return np.ctypeslib.as_array((number * int(size)).from_address(int(address + start * kind.itemsize)))
 
 
+def matrix_at(address, rows, columns, kind):
+    """A C-contiguous matrix of the type of ``kind`` at an address."""
+    return array_at(address, 0, rows * columns, kind).reshape(rows, columns)
+
+
 @intrinsic
 def _pointer(typing, address, kind):
     result = types.CPointer(kind.dtype)
@@ -28,3 +33,8 @@ def _pointer(typing, address, kind):
 @overload(array_at)
 def _array_at(address, start, size, kind):
     return lambda address, start, size, kind: carray(_pointer(address + start * kind.itemsize, kind), (size,))
+
+
+@overload(matrix_at)
+def _matrix_at(address, rows, columns, kind):
+    return lambda address, rows, columns, kind: carray(_pointer(address, kind), (rows, columns))

@@ -48,9 +48,10 @@ def multiply_add(a, x, y):
     return a * x + y
 
 
-def total(x):
-    """The sum of a vector's numbers."""
-    return x.sum()
+def store_transposed(A, i, j, out, p, q):
+    """Write the transpose of a square of A, as wide as a register, from A[i, j] on, to out from out[p, q] on."""
+    L = REGISTER // A.itemsize
+    out[p : p + L, q : q + L] = A[i : i + L, j : j + L].T
 
 
 # ---------------------------------------------------------------- what they become
@@ -130,28 +131,40 @@ def _multiply_add(typing, a, x, y):
 
 
 @intrinsic
-def _total(typing, x):
+def _store_transposed(typing, A, i, j, out, p, q):
     def code(context, builder, signature, values):
-        vector = values[0]
-        lanes = x.lanes
-        while lanes > 1:  # fold the upper half onto the lower one
-            lanes //= 2
-            whole = ir.Constant(vector.type, ir.Undefined)
-            low, high = (
-                builder.shuffle_vector(
-                    vector, whole, ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(start, start + lanes)))
-                )
-                for start in (0, lanes)
-            )
-            vector = builder.fadd(low, high)
-        return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+        lanes = Vector(A.dtype).lanes
+        kind = context.get_value_type(Vector(A.dtype))
 
-    return x.element(x), code
+        def row(matrix, array, i, j, number):
+            i = builder.add(i, ir.Constant(i.type, number))
+            return place(context, builder, array, matrix, (i, j), kind)
+
+        def pick(x, y, mask):
+            return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), lanes), mask))
+
+        rows = []
+        for number in range(lanes):
+            rows.append(builder.load(row(values[0], A, values[1], values[2], number)))
+            rows[-1].align = A.dtype.bitwidth // 8
+        half = lanes // 2
+        while half:  # exchange the upper right with the lower left quarter; then the same within each quarter
+            for r in range(lanes):
+                if not r & half:
+                    x, y = rows[r], rows[r + half]
+                    rows[r] = pick(x, y, [k if not k & half else lanes + k - half for k in range(lanes)])
+                    rows[r + half] = pick(x, y, [k + half if not k & half else lanes + k for k in range(lanes)])
+            half //= 2
+        for number in range(lanes):
+            builder.store(rows[number], row(values[3], out, values[4], values[5], number)).align = A.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.none(A, types.intp, types.intp, out, types.intp, types.intp), code
 
 
 overload(zeros)(lambda A: lambda A: _zeros(A))
 overload(load)(lambda A, i, j: lambda A, i, j: _load(A, i, j))
 overload(store)(lambda x, A, i, j: lambda x, A, i, j: _store(x, A, i, j))
 overload(multiply_add)(lambda a, x, y: lambda a, x, y: _multiply_add(a, x, y))
-overload(total)(lambda x: lambda x: _total(x))
+overload(store_transposed)(lambda A, i, j, out, p, q: lambda A, i, j, out, p, q: _store_transposed(A, i, j, out, p, q))
 
