@@ -78,19 +78,22 @@ class Optimizer:
         ShapeError
             A gradient is not of its parameter's shape and type; then no parameter was changed.
         """
+        pairs = []
         for i, tensor in enumerate(self.params):
-            g = tensor.grad
-            if g is not None and (g.shape != tensor.data.shape or g.dtype != tensor.data.dtype):
+            theta, g = tensor.data, tensor.grad
+            if g is None:
+                continue
+            if g.shape != theta.shape or g.dtype != theta.dtype:
                 raise ShapeError(
                     f"{type(self).__name__}: the gradient of parameter {i} is {g.dtype} {g.shape}, the parameter "
-                    f"{tensor.dtype} {tensor.shape}; they must be alike. Compute it with backward()."
+                    f"{theta.dtype} {theta.shape}; they must be alike. Compute it with backward()."
                 )
-        self.t += 1
-        pairs = [(tensor, state) for tensor, state in zip(self.params, self.state) if tensor.grad is not None]
-        for tensor, state in pairs:
+            state = self.state[i]
             for name, array in state.items():
-                if array.dtype != tensor.dtype or backend_of(array) is not tensor.backend:  # the model was moved
-                    state[name] = tensor.backend.asarray(backend_of(array).to_host(array).astype(tensor.dtype))
+                if array.dtype != theta.dtype or type(array) is not type(theta):  # the model was moved
+                    state[name] = tensor.backend.asarray(backend_of(array).to_host(array).astype(theta.dtype))
+            pairs.append((tensor, state))
+        self.t += 1
         self.update_all(pairs)
         for tensor, _ in pairs:
             tensor.mark_changed()

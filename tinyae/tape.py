@@ -232,4 +232,4 @@ def run_backward(root, gradient, keep_tape):
 def add_gradient(tensor, gradient):
     """Accumulate into ``.grad``."""
     total = gradient if tensor.grad is None else tensor.grad + gradient
-    tensor.grad = tensor.backend.asarray(total)
+    tensor.grad = total if type(total) is tensor.backend.array_type else tensor.backend.asarray(total)

@@ -150,8 +150,7 @@ class Layers:
             gY = np.ascontiguousarray(gY)
         lowest = 0 if needed[0] else next(i for i, wanted in enumerate(needed[1:]) if wanted) // 2
         gradients = take_buffers(self.shapes[2 * lowest :], self.dtype)
-        places = np.zeros((len(self.table), 2), np.int64)
-        places[lowest:] = gradients.addresses.reshape(-1, 2)
+        places = gradients.addresses.reshape(-1, 2)
         slopes = empty((N * (self.hidden + self.outputs),), self.dtype)
         gX = empty(X.shape, self.dtype) if needed[0] else None
         loops.dense.backward(

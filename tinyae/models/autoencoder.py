@@ -13,6 +13,7 @@ from ..callbacks import Callback
 from ..data import as_data
 from ..errors import DtypeError, brief
 from ..history import History
+from ..nn.layers import through
 from ..nn.module import Module, model_input
 from ..optimizer import Optimizer
 from ..regularizers import Regularizer
@@ -40,10 +41,10 @@ class Autoencoder(Module):
         self.encoder, self.decoder = encoder, decoder
 
     def forward(self, x: Any) -> Tensor:
-        return self.decoder(self.encoder(x))
+        return through([self.encoder, self.decoder], x)
 
     def before_sigmoid(self, x: Any) -> Tensor:
-        return self.decoder.before_sigmoid(self.encoder(x))
+        return through([self.encoder, self.decoder], x, before_sigmoid=True)
 
     def ends_in_sigmoid(self) -> bool:
         return self.decoder.ends_in_sigmoid()

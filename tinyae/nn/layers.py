@@ -183,21 +183,11 @@ class Sequential(Module):
     def forward(self, x: Any) -> Tensor:
         return through(self.layers, x)
 
-    def _before_reshaping(self):
-        """How many layers there are before the reshaping ones at the end, which commute with a sigmoid."""
-        n = len(self.layers)
-        while n and isinstance(self.layers[n - 1], (Flatten, Reshape)):
-            n -= 1
-        return n
-
     def before_sigmoid(self, x):
-        n = self._before_reshaping()
-        if n == 0:
-            return super().before_sigmoid(x)
-        return through(self.layers[n:], through(self.layers[:n], x, before_sigmoid=True))
+        return through(self.layers, x, before_sigmoid=True) if before_reshaping(self.layers) else super().before_sigmoid(x)
 
     def ends_in_sigmoid(self):
-        n = self._before_reshaping()
+        n = before_reshaping(self.layers)
         return n > 0 and self.layers[n - 1].ends_in_sigmoid()
 
     def parts(self):
@@ -224,33 +214,60 @@ class Sequential(Module):
 
 
 def through(layers, x, before_sigmoid=False):
-    """x through the layers one after the other, dense ones in a row in one call; or up to the last one's sigmoid."""
+    """x through the layers one after the other; dense ones in a row, also across the parts of a model, in one call.
+
+    With ``before_sigmoid`` the last layer that is not a reshaping one gives its value before the sigmoid.
+    """
+    if layer_calls.get() is None:  # else somebody wants to see every call
+        layers = flat(layers)
+    last = before_reshaping(layers) - 1 if before_sigmoid else -1
     done = 0
     while done < len(layers):
-        first, in_a_row = layers[done], [] if layer_calls.get() is not None else dense_in_a_row(layers, done)
-        to_the_end = before_sigmoid and done + max(1, len(in_a_row)) == len(layers)
-        if len(in_a_row) < 2 or (to_the_end and not layers[-1].ends_in_sigmoid()):
-            x = first.before_sigmoid(x) if before_sigmoid and first is layers[-1] else first(x)
+        first, in_a_row = layers[done], dense_in_a_row(layers, done)
+        if len(in_a_row) < 2:
+            x = first.before_sigmoid(x) if done == last else first(x)
             done += 1
-        else:
-            activations = [layer.activation for layer in in_a_row]
-            if to_the_end:
-                activations[-1] = None
-            x = first._checked(as_tensor(x, "Dense"))
-            x = F.dense_layers(x, [(layer.weight, layer.bias, f) for layer, f in zip(in_a_row, activations)])
-            done += len(in_a_row)
+            continue
+        activations = [layer.activation for layer in in_a_row]
+        done += len(in_a_row)
+        if done - 1 == last:
+            activations[-1] = None
+            if not in_a_row[-1].ends_in_sigmoid():
+                in_a_row[-1].before_sigmoid(x)  # says what is wrong
+        x = first._checked(x if type(x) is Tensor else as_tensor(x, "Dense"))
+        x = F.dense_layers(x, [(layer.weight, layer.bias, f) for layer, f in zip(in_a_row, activations)])
     return x
+
+
+def flat(layers):
+    """The layers, those inside a Sequential too."""
+    found = []
+    for layer in layers:
+        if type(layer) is Sequential:
+            found += flat(layer.layers)
+        else:
+            found.append(layer)
+    return found
+
+
+def before_reshaping(layers):
+    """How many layers there are before the reshaping ones at the end, which commute with a sigmoid."""
+    n = len(layers)
+    while n and isinstance(layers[n - 1], (Flatten, Reshape)):
+        n -= 1
+    return n
 
 
 def dense_in_a_row(layers, start):
     """The Dense layers from number ``start`` on whose widths fit and which a single operation can do."""
     found = []
-    for layer in layers[start:]:
-        if type(layer) is not Dense or layer.bias is None or (layer.activation and layer.activation not in F.JOINED):
-            break
-        if found and found[-1].out_features != layer.in_features:
-            break
-        found.append(layer)
+    if layer_calls.get() is None:
+        for layer in layers[start:]:
+            if type(layer) is not Dense or layer.bias is None or (layer.activation and layer.activation not in F.JOINED):
+                break
+            if found and found[-1].out_features != layer.in_features:
+                break
+            found.append(layer)
     return found
 
 

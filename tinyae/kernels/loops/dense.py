@@ -218,7 +218,7 @@ def gradients_of_weights(x, layers, gradients, lowest, N, hidden, slopes, space,
     none = np.empty((1, 0), hidden.dtype)
     for l in range(len(layers) - 1, lowest - 1, -1):
         I, O = layers[l, INPUTS], layers[l, OUTPUTS]
-        gW, rows = matrix_at(gradients[l, 0], I, O, hidden), share(I, ROWS, part, parts)
+        gW, rows = matrix_at(gradients[l - lowest, 0], I, O, hidden), share(I, ROWS, part, parts)
         if parts > 1 and N > I:
             add_up(pieces_of(space, parts, layers, lowest, l, N), none, gW, rows)
         else:
@@ -231,7 +231,7 @@ def backward(x, y, gy, gx, layers, gradients, lowest, N, hidden, slopes, parts):
     """The gradients of dense layers in a row, of those from number ``lowest`` on.
 
     Addresses: x, y and ``hidden`` as in ``forward``, gy (N, O) of the last layer's output, gx (N, I) where X's gradient goes, 0 if
-    it is not wanted; ``gradients`` (layers, 2) where those of W and b go. ``slopes`` takes gZ of all layers.
+    it is not wanted; ``gradients`` (layers - lowest, 2) where those of W and b go. ``slopes`` takes gZ of all layers.
 
     The gradient of W is a sum over examples. If there are fewer of them than inputs, each thread computes some rows of it;
     else each sums over its examples, and the sums are added.
@@ -249,7 +249,7 @@ def backward(x, y, gy, gx, layers, gradients, lowest, N, hidden, slopes, parts):
         restore(setting)
     for l in range(lowest, count):
         before, O = outputs_before(layers, l), layers[l, OUTPUTS]
-        gb = array_at(gradients[l, 1], 0, O, hidden)
+        gb = array_at(gradients[l - lowest, 1], 0, O, hidden)
         for o in range(O):
             total = sums[0, before + o]
             for part in range(1, parts):
