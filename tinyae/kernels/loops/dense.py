@@ -18,7 +18,7 @@ from .memory import array_at, matrix_at
 from .products import ROWS, product, share
 from .subnormals import flush_subnormals, restore
 
-LARGE = 1 << 15  # weights of a layer that is worth dividing by inputs
+WORTH = 1 << 14  # numbers that need not go from core to core: worth two waits for each other
 W_AT, B_AT, INPUTS, OUTPUTS, ACTIVATION = 0, 1, 2, 3, 4  # the columns of the table
 
 
@@ -93,10 +93,11 @@ def add_up(pieces, b, Y, rows):
 
 
 @inner
-def divided_by_inputs(layers, l, parts):
-    """Is this the better way for the layer?"""
+def divided_by_inputs(layers, l, N, parts):
+    """Is this the better way for the layer: does it keep more of W with its owner than it moves of X and Y?"""
     I, O = layers[l, INPUTS], layers[l, OUTPUTS]
-    return parts > 1 and I >= O and I * O >= LARGE
+    moved = N * O + (N * I // 2 if l > 0 else 0)
+    return parts > 1 and I * O - moved >= WORTH
 
 
 @inner
@@ -118,7 +119,7 @@ def forward(x, y, layers, N, hidden, parts):
     count = len(layers)
     l = 0
     while l < count:
-        if divided_by_inputs(layers, l, parts):
+        if divided_by_inputs(layers, l, N, parts):
             W, b = parameters(layers, l, hidden)
             X, Y = layer_input(x, layers, l, N, hidden), output(y, layers, l, N, hidden)
             pieces = np.empty((parts, N, W.shape[1]), hidden.dtype)
@@ -136,7 +137,7 @@ def forward(x, y, layers, N, hidden, parts):
             l += 1
         else:
             first = l
-            while l < count and not divided_by_inputs(layers, l, parts):
+            while l < count and not divided_by_inputs(layers, l, N, parts):
                 l += 1
             for part in prange(parts):
                 setting = flush_subnormals()
@@ -190,10 +191,11 @@ def slopes_of(slopes, layers, l, N):
 
 
 @inner
-def gradients_of_examples(x, y, gy, gx, layers, lowest, N, hidden, slopes, sums, space, part, parts):
-    """gZ of every layer, some rows of the batch; and of the weights what only these rows are needed for."""
+def gradients_of_examples(x, y, gy, gx, layers, top, bottom, lowest, N, hidden, slopes, sums, space, part, parts):
+    """gZ of the layers from ``top`` down to ``bottom``, some rows of the batch; and of the weights what only these
+    rows are needed for. Where gX is divided by inputs, it is left out."""
     rows, none = share(N, 1, part, parts), np.empty((1, 0), hidden.dtype)
-    for l in range(len(layers) - 1, lowest - 1, -1):
+    for l in range(top, bottom - 1, -1):
         W, _ = parameters(layers, l, hidden)
         before = outputs_before(layers, l)
         gZ = slopes_of(slopes, layers, l, N)
@@ -206,10 +208,19 @@ def gradients_of_examples(x, y, gy, gx, layers, lowest, N, hidden, slopes, sums,
         if parts > 1 and N > W.shape[0]:
             piece = pieces_of(space, parts, layers, lowest, l, N)[part]
             product(layer_input(x, layers, l, N, hidden).T, gZ, False, none, piece, (0, W.shape[0]), rows)
-        if l > lowest:
+        if l > lowest and not divided_by_inputs(layers, l, N, parts):
             product(gZ, W, True, none, slopes_of(slopes, layers, l - 1, N), rows, (0, W.shape[1]))
-        elif gx != 0:
+        elif l == lowest and gx != 0:
             product(gZ, W, True, none, matrix_at(gx, N, W.shape[0], hidden), rows, (0, W.shape[1]))
+
+
+@inner
+def gradient_of_inputs(layers, l, N, slopes, part, parts):
+    """gX of a layer divided by inputs: some of its columns, for all examples."""
+    W, _ = parameters(layers, l, slopes)
+    first, last = share(W.shape[0], ROWS, part, parts)
+    gX, none = slopes_of(slopes, layers, l - 1, N), np.empty((1, 0), slopes.dtype)
+    product(slopes_of(slopes, layers, l, N), W[first:last], True, none, gX, (0, N), (0, W.shape[1]), first)
 
 
 @inner
@@ -239,10 +250,21 @@ def backward(x, y, gy, gx, layers, gradients, lowest, N, hidden, slopes, parts):
     count = len(layers)
     sums = np.empty((parts, outputs_before(layers, count)), hidden.dtype)
     space = np.empty(parts * weights_before(layers, lowest, count, N) if parts > 1 else 0, hidden.dtype)
-    for part in prange(parts):
-        setting = flush_subnormals()
-        gradients_of_examples(x, y, gy, gx, layers, lowest, N, hidden, slopes, sums, space, part, parts)
-        restore(setting)
+    top = count - 1
+    while top >= lowest:
+        bottom = top
+        while bottom > lowest and not divided_by_inputs(layers, bottom, N, parts):
+            bottom -= 1
+        for part in prange(parts):
+            setting = flush_subnormals()
+            gradients_of_examples(x, y, gy, gx, layers, top, bottom, lowest, N, hidden, slopes, sums, space, part, parts)
+            restore(setting)
+        if bottom > lowest:
+            for part in prange(parts):
+                setting = flush_subnormals()
+                gradient_of_inputs(layers, bottom, N, slopes, part, parts)
+                restore(setting)
+        top = bottom - 1
     for part in prange(parts):
         setting = flush_subnormals()
         gradients_of_weights(x, layers, gradients, lowest, N, hidden, slopes, space, part, parts)

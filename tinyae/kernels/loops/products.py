@@ -78,6 +78,22 @@ def row_tile(A, i, B, above, j, first, last, Y, p, q):
 
 
 @inner
+def narrow_tile(A, i, count, B, above, first, last, sums, Y, q, n):
+    """``count`` rows of a tile of only n columns, by way of ``sums``, which is as wide as a tile."""
+    for p in range(count):
+        for column in range(n):
+            sums[p, column] = Y[i + p, q + column]
+    if count == ROWS:
+        tile(A, i, B, above, 0, first, last, sums, 0, 0)
+    else:
+        for p in range(count):
+            row_tile(A, i + p, B, above, 0, first, last, sums, p, 0)
+    for p in range(count):
+        for column in range(n):
+            Y[i + p, q + column] = sums[p, column]
+
+
+@inner
 def pack(B, transposed, j, n, first, last, panel):
     """panel[k - first, q] <- B[k, j + q], or B[j + q, k] of a B that is meant transposed; for q below n."""
     L = REGISTER // B.itemsize
@@ -101,18 +117,18 @@ def pack(B, transposed, j, n, first, last, panel):
 
 
 @inner
-def product(A, B, transposed, b, Y, rows, inner_axis):
+def product(A, B, transposed, b, Y, rows, inner_axis, left=0):
     """Y <- A B + b or, if ``transposed``, A B' + b, some rows of it, the sum going over a part of the inner axis.
 
-    Shapes: A (M, K), B (K, N) with contiguous rows, or (N, K), b (1, N) or (1, 0) for none, Y (M, N);
-    rows in 0..M and inner_axis in 0..K as (start, stop).
+    Shapes: A (M, K), B (K, N) with contiguous rows, or (N, K), b (1, N) or (1, 0) for none, Y (M, at least left + N);
+    rows in 0..M and inner_axis in 0..K as (start, stop). The result stands in Y from column ``left`` on.
     """
     (top, bottom), (first, last) = rows, inner_axis
-    N, width = Y.shape[1], 2 * (REGISTER // B.itemsize)
+    N, width = B.shape[0] if transposed else B.shape[1], 2 * (REGISTER // B.itemsize)
     panel, sums = np.empty((DEPTH, width), B.dtype), np.empty((ROWS, width), B.dtype)
     direct = not transposed and bottom - top <= FEW
     for i in range(top, bottom):
-        y = Y[i]
+        y = Y[i, left : left + N]
         if b.size > 0:
             y[:] = b[0]
         else:
@@ -120,27 +136,17 @@ def product(A, B, transposed, b, Y, rows, inner_axis):
     for start in range(first, last, DEPTH):
         stop = min(start + DEPTH, last)
         for j in range(0, N, width):
-            n = min(width, N - j)
-            source, above, left = B, 0, j
+            n, q = min(width, N - j), left + j
+            source, above, column = B, 0, j
             if not direct or n < width:
                 pack(B, transposed, j, n, start, stop, panel)
-                source, above, left = panel, start, 0
+                source, above, column = panel, start, 0
             for i in range(top, bottom, ROWS):
                 count = min(ROWS, bottom - i)
                 if n == width and count == ROWS:
-                    tile(A, i, source, above, left, start, stop, Y, i, j)
+                    tile(A, i, source, above, column, start, stop, Y, i, q)
                 elif n == width:
                     for row in range(i, bottom):
-                        row_tile(A, row, source, above, left, start, stop, Y, row, j)
+                        row_tile(A, row, source, above, column, start, stop, Y, row, q)
                 else:  # too few columns for whole registers
-                    for p in range(count):
-                        for q in range(n):
-                            sums[p, q] = Y[i + p, j + q]
-                    if count == ROWS:
-                        tile(A, i, source, above, left, start, stop, sums, 0, 0)
-                    else:
-                        for p in range(count):
-                            row_tile(A, i + p, source, above, left, start, stop, sums, p, 0)
-                    for p in range(count):
-                        for q in range(n):
-                            Y[i + p, j + q] = sums[p, q]
+                    narrow_tile(A, i, count, source, above, start, stop, sums, Y, q, n)
