@@ -22,7 +22,7 @@ from tinyae.errors import require_integer
 from . import report
 from .by_hand import largest_difference, losses_by_hand
 from .cases import CASES, initial_weights, load_images
-from .contestants import CONTESTANTS, PEERS, TINYAE, Worker, WorkerFailed
+from .contestants import CONTESTANTS, OUT_OF_RULE, PEERS, TINYAE, Worker, WorkerFailed
 
 CHECKED_STEPS, TOLERANCE = 5, 1e-3
 BLOCK_SECONDS, FEWEST_STEPS, STEPS_PER_EPOCH = 0.3, 20, 200
@@ -212,27 +212,33 @@ def print_others(others):
 
 
 def print_summary(results):
-    """How fast tinyae is relative to the fastest peer of each case; the geometric mean of these numbers."""
+    """How fast tinyae is relative to the fastest peer of each case, and to those whose loop does less than the others'."""
     medians = {}
     for entry in results:
         medians.setdefault(entry["case"], {})[entry["contestant"]] = entry["median_ms"]
+    print_speeds(medians, PEERS, "the fastest peer being 1 (2: twice as fast as it; 0.5: half as fast)")
+    for name in OUT_OF_RULE:
+        print_speeds(medians, [name], f"{CONTESTANTS[name].label}, being 1: its loop leaves to the compiler what the others' do")
+
+
+def print_speeds(medians, peers, title):
+    """One line for each case, and the geometric mean; nothing if none of the peers was timed."""
     rows, speeds = [], {name: [] for name in TINYAE}
     for case, found in medians.items():
-        peers = {name: found[name] for name in PEERS if name in found}
-        if not peers or not any(name in found for name in TINYAE):
+        timed = {name: found[name] for name in peers if name in found}
+        if not timed or not any(name in found for name in TINYAE):
             continue
-        fastest = min(peers, key=peers.get)
+        fastest = min(timed, key=timed.get)
         row = [case, fastest]
         for name in TINYAE:
-            speed = peers[fastest] / found[name] if name in found else None
+            speed = timed[fastest] / found[name] if name in found else None
             row.append("-" if speed is None else f"{speed:.2f}")
             speeds[name] += [] if speed is None else [speed]
         rows.append(row)
-    if not rows:
-        return
-    print("\ntinyae's speed, the fastest peer being 1 (2: twice as fast as it; 0.5: half as fast)")
-    means = [f"{report.geometric_mean(found):.2f}" if found else "-" for found in speeds.values()]
-    print(report.table(["", "fastest peer", *TINYAE], [*rows, ["geometric mean", "", *means]]))
+    if rows:
+        print(f"\ntinyae's speed, {title}")
+        means = [f"{report.geometric_mean(found):.2f}" if found else "-" for found in speeds.values()]
+        print(report.table(["", "fastest peer", *TINYAE], [*rows, ["geometric mean", "", *means]]))
 
 
 # ---------------------------------------------------------------- picture

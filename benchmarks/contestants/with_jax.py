@@ -1,7 +1,8 @@
-"""JAX at its best: the whole step is one compiled function, which also cuts the batch and counts the steps.
+"""JAX: the whole step is one compiled function of the state and a batch, which the loop cuts out, as everywhere here.
 
 The state is donated, so that it can be updated in place. Python waits for the result only after the
-last step.
+last step. ``JaxInside`` goes further than the others: there the compiled function is given the whole data set, cuts
+the batch itself and counts the steps, so that nothing is left to Python but the call.
 """
 
 import jax
@@ -20,19 +21,23 @@ class Jax(Contestant):
         params = [(jnp.array(W), jnp.array(b)) for W, b in weights]
         m, v = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
         self.state = params, m, v, jnp.zeros((), jnp.int32)
-        self.step = jax.jit(make_step(batch, self.batches), donate_argnums=0)
+        self.step = self.make_step()
+
+    def make_step(self):
+        step = jax.jit(step_on_batch, donate_argnums=0)
+        return lambda state, start: step(state, jax.lax.dynamic_slice_in_dim(self.X, start, self.batch))
 
     def losses(self, steps):
         found = []
-        for _ in range(steps):
-            self.state, loss = self.step(self.state, self.X)
+        for start in self.starts(steps):
+            self.state, loss = self.step(self.state, start)
             found.append(float(loss))
         return found
 
     def run(self, steps):
         state = self.state
-        for _ in range(steps):
-            state, _ = self.step(state, self.X)
+        for start in self.starts(steps):
+            state, _ = self.step(state, start)
         self.state = jax.block_until_ready(state)
 
     @staticmethod
@@ -45,6 +50,18 @@ class Jax(Contestant):
         }
 
 
+class JaxInside(Jax):
+    """The batch is cut inside the compiled function too."""
+
+    def make_step(self):
+        def inside(state, images):
+            start = (state[3] % self.batches) * self.batch
+            return step_on_batch(state, jax.lax.dynamic_slice_in_dim(images, start, self.batch))
+
+        step = jax.jit(inside, donate_argnums=0)
+        return lambda state, start: step(state, self.X)
+
+
 def mean_squared_error(params, x):
     """The model and its loss."""
     y = x
@@ -54,18 +71,13 @@ def mean_squared_error(params, x):
     return jnp.mean((y - x) ** 2)
 
 
-def make_step(batch, batches):
-    """One step of Adam (Kingma and Ba, Algorithm 1) as a function of the state and the whole data set."""
-
-    def step(state, images):
-        params, m, v, t = state
-        x = jax.lax.dynamic_slice_in_dim(images, (t % batches) * batch, batch)
-        loss, g = jax.value_and_grad(mean_squared_error)(params, x)
-        t = t + 1
-        m = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, m, g)
-        v = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, v, g)
-        m_scale, v_scale = 1 / (1 - BETA1**t), 1 / (1 - BETA2**t)
-        params = jax.tree.map(lambda p, m, v: p - LR * m * m_scale / (jnp.sqrt(v * v_scale) + EPS), params, m, v)
-        return (params, m, v, t), loss
-
-    return step
+def step_on_batch(state, x):
+    """One step of Adam (Kingma and Ba, Algorithm 1): the new state and the loss."""
+    params, m, v, t = state
+    loss, g = jax.value_and_grad(mean_squared_error)(params, x)
+    t = t + 1
+    m = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, m, g)
+    v = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, v, g)
+    m_scale, v_scale = 1 / (1 - BETA1**t), 1 / (1 - BETA2**t)
+    params = jax.tree.map(lambda p, m, v: p - LR * m * m_scale / (jnp.sqrt(v * v_scale) + EPS), params, m, v)
+    return (params, m, v, t), loss
