@@ -151,11 +151,12 @@ class Layers:
         lowest = 0 if needed[0] else next(i for i, wanted in enumerate(needed[1:]) if wanted) // 2
         gradients = take_buffers(self.shapes[2 * lowest :], self.dtype)
         places = gradients.addresses.reshape(-1, 2)
-        slopes = empty((N * (self.hidden + self.outputs),), self.dtype)
+        parts = parts_of(N * self.weights)
+        slopes = empty(((N + parts * loops.dense.BLOCK) * (self.hidden + self.outputs),), self.dtype)
         gX = empty(X.shape, self.dtype) if needed[0] else None
         loops.dense.backward(
             address(X), address(Y), address(gY), 0 if gX is None else address(gX), self.table, places, lowest, N,
-            hidden, slopes, parts_of(N * self.weights),
+            hidden, slopes, parts,
         )  # fmt: skip
         return gX, *[None] * (2 * lowest), *gradients.arrays
 

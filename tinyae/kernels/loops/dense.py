@@ -19,6 +19,7 @@ from .products import ROWS, product, share
 from .subnormals import flush_subnormals, restore
 
 WORTH = 1 << 14  # numbers that need not go from core to core: worth two waits for each other
+BLOCK = 64  # examples that go through the backward pass together, so that what they leave stays in the cache
 W_AT, B_AT, INPUTS, OUTPUTS, ACTIVATION = 0, 1, 2, 3, 4  # the columns of the table
 
 
@@ -146,11 +147,10 @@ def forward(x, y, layers, N, hidden, parts):
 
 
 @inner
-def through_activation(Y, gY, activation, gZ, sums, rows):
-    """gZ <- f'(Z) gY from Y = f(Z), some rows; sums (O,) <- the sum of these rows."""
+def through_activation(Y, gY, activation, gZ, sums):
+    """gZ <- f'(Z) gY from Y = f(Z), all (N, O); sums (O,) += the sum of the rows."""
     zero, one = like(Y[0, 0], 0), like(Y[0, 0], 1)
-    sums[:] = zero
-    for n in range(rows[0], rows[1]):
+    for n in range(len(Y)):
         y, gy, gz = Y[n], gY[n], gZ[n]
         if activation == RELU:
             for o in range(y.size):
@@ -161,57 +161,63 @@ def through_activation(Y, gY, activation, gZ, sums, rows):
         elif activation == TANH:
             for o in range(y.size):
                 gz[o] = (one - y[o] * y[o]) * gy[o]
+        else:
+            for o in range(y.size):
+                gz[o] = gy[o]
         for o in range(y.size):
             sums[o] += gz[o]
 
 
 @inner
-def weights_before(layers, lowest, l, N):
-    """How many weights those layers from ``lowest`` to l - 1 have whose gradient is summed by examples."""
-    count = 0
-    for earlier in range(lowest, l):
-        if N > layers[earlier, INPUTS]:
-            count += layers[earlier, INPUTS] * layers[earlier, OUTPUTS]
-    return count
+def summed_by_examples(layers, l, N):
+    """Is the gradient of the layer's weights, a sum over examples, divided by them: are there more of them than inputs?"""
+    return N > layers[l, INPUTS]
+
+
+@inner
+def slopes_of(slopes, layers, l, N, part, parts, rows):
+    """gZ of some rows of a layer; if nobody but this thread needs them, all blocks of rows share one place."""
+    O = layers[l, OUTPUTS]
+    start = (N + parts * BLOCK) * outputs_before(layers, l)
+    if summed_by_examples(layers, l, N):
+        start += part * BLOCK * O
+        return slopes[start : start + (rows[1] - rows[0]) * O].reshape((rows[1] - rows[0], O))
+    return slopes[start + rows[0] * O : start + rows[1] * O].reshape((rows[1] - rows[0], O))
 
 
 @inner
 def pieces_of(space, parts, layers, lowest, l, N):
     """The sums (parts, I, O) of a layer's weight gradient, one for each thread's examples."""
-    I, O = layers[l, INPUTS], layers[l, OUTPUTS]
-    start = parts * weights_before(layers, lowest, l, N)
+    I, O, start = layers[l, INPUTS], layers[l, OUTPUTS], 0
+    for earlier in range(lowest, l):
+        if summed_by_examples(layers, earlier, N):
+            start += parts * layers[earlier, INPUTS] * layers[earlier, OUTPUTS]
     return space[start : start + parts * I * O].reshape((parts, I, O))
-
-
-@inner
-def slopes_of(slopes, layers, l, N):
-    """gZ (N, O) of a layer."""
-    start = N * outputs_before(layers, l)
-    return slopes[start : start + N * layers[l, OUTPUTS]].reshape((N, layers[l, OUTPUTS]))
 
 
 @inner
 def gradients_of_examples(x, y, gy, gx, layers, top, bottom, lowest, N, hidden, slopes, sums, space, part, parts):
     """gZ of the layers from ``top`` down to ``bottom``, some rows of the batch; and of the weights what only these
-    rows are needed for. Where gX is divided by inputs, it is left out."""
-    rows, none = share(N, 1, part, parts), np.empty((1, 0), hidden.dtype)
-    for l in range(top, bottom - 1, -1):
-        W, _ = parameters(layers, l, hidden)
-        before = outputs_before(layers, l)
-        gZ = slopes_of(slopes, layers, l, N)
-        gY = matrix_at(gy, N, W.shape[1], hidden) if l == len(layers) - 1 else gZ  # where the layer above has written it
-        Y = output(y, layers, l, N, hidden)
-        if layers[l, ACTIVATION] == 0 and l == len(layers) - 1:
-            for n in range(rows[0], rows[1]):
-                gZ[n] = gY[n]
-        through_activation(Y, gY, layers[l, ACTIVATION], gZ, sums[part, before : before + W.shape[1]], rows)
-        if parts > 1 and N > W.shape[0]:
-            piece = pieces_of(space, parts, layers, lowest, l, N)[part]
-            product(layer_input(x, layers, l, N, hidden).T, gZ, False, none, piece, (0, W.shape[0]), rows)
-        if l > lowest and not divided_by_inputs(layers, l, N, parts):
-            product(gZ, W, True, none, slopes_of(slopes, layers, l - 1, N), rows, (0, W.shape[1]))
-        elif l == lowest and gx != 0:
-            product(gZ, W, True, none, matrix_at(gx, N, W.shape[0], hidden), rows, (0, W.shape[1]))
+    rows are needed for. Where gX is divided by inputs, it is left out. The rows go through all layers block after block."""
+    (first, last), none = share(N, 1, part, parts), np.empty((1, 0), hidden.dtype)
+    for start in range(first, last, BLOCK):
+        rows = start, min(start + BLOCK, last)
+        block = (0, rows[1] - rows[0])
+        for l in range(top, bottom - 1, -1):
+            W, _ = parameters(layers, l, hidden)
+            I, O = W.shape
+            gZ = slopes_of(slopes, layers, l, N, part, parts, rows)
+            gY = matrix_at(gy, N, O, hidden)[rows[0] : rows[1]] if l == len(layers) - 1 else gZ  # the layer above wrote it
+            Y = output(y, layers, l, N, hidden)[rows[0] : rows[1]]
+            before = outputs_before(layers, l)
+            through_activation(Y, gY, layers[l, ACTIVATION], gZ, sums[part, before : before + O])
+            if summed_by_examples(layers, l, N):
+                X, piece = layer_input(x, layers, l, N, hidden), pieces_of(space, parts, layers, lowest, l, N)[part]
+                product(X[rows[0] : rows[1]].T, gZ, False, none, piece, (0, I), block, 0, start > first)
+            if l > lowest and not divided_by_inputs(layers, l, N, parts):
+                product(gZ, W, True, none, slopes_of(slopes, layers, l - 1, N, part, parts, rows), block, (0, O))
+            elif l == lowest and gx != 0:
+                product(gZ, W, True, none, matrix_at(gx, N, I, hidden)[rows[0] : rows[1]], block, (0, O))
 
 
 @inner
@@ -219,8 +225,8 @@ def gradient_of_inputs(layers, l, N, slopes, part, parts):
     """gX of a layer divided by inputs: some of its columns, for all examples."""
     W, _ = parameters(layers, l, slopes)
     first, last = share(W.shape[0], ROWS, part, parts)
-    gX, none = slopes_of(slopes, layers, l - 1, N), np.empty((1, 0), slopes.dtype)
-    product(slopes_of(slopes, layers, l, N), W[first:last], True, none, gX, (0, N), (0, W.shape[1]), first)
+    gZ, gX = slopes_of(slopes, layers, l, N, part, parts, (0, N)), slopes_of(slopes, layers, l - 1, N, part, parts, (0, N))
+    product(gZ, W[first:last], True, np.empty((1, 0), slopes.dtype), gX, (0, N), (0, W.shape[1]), first)
 
 
 @inner
@@ -230,10 +236,10 @@ def gradients_of_weights(x, layers, gradients, lowest, N, hidden, slopes, space,
     for l in range(len(layers) - 1, lowest - 1, -1):
         I, O = layers[l, INPUTS], layers[l, OUTPUTS]
         gW, rows = matrix_at(gradients[l - lowest, 0], I, O, hidden), share(I, ROWS, part, parts)
-        if parts > 1 and N > I:
+        if summed_by_examples(layers, l, N):
             add_up(pieces_of(space, parts, layers, lowest, l, N), none, gW, rows)
         else:
-            gZ = slopes_of(slopes, layers, l, N)
+            gZ = slopes_of(slopes, layers, l, N, part, parts, (0, N))
             product(layer_input(x, layers, l, N, hidden).T, gZ, False, none, gW, rows, (0, N))
 
 
@@ -242,14 +248,18 @@ def backward(x, y, gy, gx, layers, gradients, lowest, N, hidden, slopes, parts):
     """The gradients of dense layers in a row, of those from number ``lowest`` on.
 
     Addresses: x, y and ``hidden`` as in ``forward``, gy (N, O) of the last layer's output, gx (N, I) where X's gradient goes, 0 if
-    it is not wanted; ``gradients`` (layers - lowest, 2) where those of W and b go. ``slopes`` takes gZ of all layers.
+    it is not wanted; ``gradients`` (layers - lowest, 2) where those of W and b go. ``slopes`` is room for gZ of all layers:
+    (N + 64 parts) times their outputs.
 
-    The gradient of W is a sum over examples. If there are fewer of them than inputs, each thread computes some rows of it;
-    else each sums over its examples, and the sums are added.
+    If there are fewer examples than inputs, each thread computes some rows of W's gradient; else each sums over its
+    examples, and the sums are added.
     """
     count = len(layers)
-    sums = np.empty((parts, outputs_before(layers, count)), hidden.dtype)
-    space = np.empty(parts * weights_before(layers, lowest, count, N) if parts > 1 else 0, hidden.dtype)
+    sums = np.zeros((parts, outputs_before(layers, count)), hidden.dtype)
+    weights = 0
+    for l in range(lowest, count):
+        weights += layers[l, INPUTS] * layers[l, OUTPUTS] if summed_by_examples(layers, l, N) else 0
+    space = np.empty(parts * weights, hidden.dtype)
     top = count - 1
     while top >= lowest:
         bottom = top

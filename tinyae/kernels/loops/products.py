@@ -117,11 +117,12 @@ def pack(B, transposed, j, n, first, last, panel):
 
 
 @inner
-def product(A, B, transposed, b, Y, rows, inner_axis, left=0):
+def product(A, B, transposed, b, Y, rows, inner_axis, left=0, add=False):
     """Y <- A B + b or, if ``transposed``, A B' + b, some rows of it, the sum going over a part of the inner axis.
 
     Shapes: A (M, K), B (K, N) with contiguous rows, or (N, K), b (1, N) or (1, 0) for none, Y (M, at least left + N);
-    rows in 0..M and inner_axis in 0..K as (start, stop). The result stands in Y from column ``left`` on.
+    rows in 0..M and inner_axis in 0..K as (start, stop). The result stands in Y from column ``left`` on; with ``add`` it is
+    added to what is there.
     """
     (top, bottom), (first, last) = rows, inner_axis
     N, width = B.shape[0] if transposed else B.shape[1], 2 * (REGISTER // B.itemsize)
@@ -131,7 +132,7 @@ def product(A, B, transposed, b, Y, rows, inner_axis, left=0):
         y = Y[i, left : left + N]
         if b.size > 0:
             y[:] = b[0]
-        else:
+        elif not add:
             y[:] = 0
     for start in range(first, last, DEPTH):
         stop = min(start + DEPTH, last)
