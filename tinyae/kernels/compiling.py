@@ -21,7 +21,18 @@ MATHS = {"contract", "reassoc", "arcp", "nsz", "afn"}
 ONLY_PRANGE = {"comprehension": False, "reduction": False, "inplace_binop": False, "setitem": False, "numpy": False,
                "stencil": False, "fusion": False, "prange": True}  # fmt: skip
 
-inner = numba.njit(fastmath=MATHS, error_model="numpy")  # for what kernels call: becomes part of them
+
+
+def inner(function):
+    """Decorator for what kernels call: it becomes part of them.
+
+    numba would compile it anew for every constant that it is called with; this once for all of a type.
+    """
+    compiled = numba.njit(fastmath=MATHS, error_model="numpy")(function)
+    if not numba.config.DISABLE_JIT:
+        resolve = compiled.get_call_template
+        compiled.get_call_template = lambda args, kws: resolve(tuple(map(numba.types.unliteral, args)), kws)
+    return compiled
 
 
 class Kernel:

@@ -5,6 +5,9 @@ as there are, and needs nothing of the others. *By inputs*, for a large layer th
 W, and with them a sum over some of the inputs; when all are done, the sums are added. The second way reads only what the
 same thread has written when the weights were updated.
 
+The number of a part is written ``np.int64(part)`` where it is handed on: numba has an unsigned one inside of a parallel loop and
+a signed one outside, and would compile everything twice.
+
 A layer is a row of a table, for one call has any number of them: the addresses of W (I, O) and of b (0 for
 none), then I, O and the number of the activation.
 """
@@ -107,7 +110,7 @@ def by_examples(x, y, layers, first, last, N, hidden, rows):
     for l in range(first, last):
         W, b = parameters(layers, l, hidden)
         Y = output(y, layers, l, N, hidden)
-        product(layer_input(x, layers, l, N, hidden), W, False, b, Y, rows, (0, W.shape[0]))
+        product(layer_input(x, layers, l, N, hidden), W, False, b, Y, rows, (0, W.shape[0]), 0, False)
         activate(Y, layers[l, ACTIVATION], rows)
 
 
@@ -127,11 +130,11 @@ def forward(x, y, layers, N, hidden, parts):
             none = np.empty((1, 0), hidden.dtype)
             for part in prange(parts):
                 setting = flush_subnormals()
-                product(X, W, False, none, pieces[part], (0, N), share(W.shape[0], ROWS, part, parts))
+                product(X, W, False, none, pieces[part], (0, N), share(W.shape[0], ROWS, np.int64(part), parts), 0, False)
                 restore(setting)
             for part in prange(parts):
                 setting = flush_subnormals()
-                rows = share(N, 1, part, parts)
+                rows = share(N, 1, np.int64(part), parts)
                 add_up(pieces, b, Y, rows)
                 activate(Y, layers[l, ACTIVATION], rows)
                 restore(setting)
@@ -142,7 +145,7 @@ def forward(x, y, layers, N, hidden, parts):
                 l += 1
             for part in prange(parts):
                 setting = flush_subnormals()
-                by_examples(x, y, layers, first, l, N, hidden, share(N, 1, part, parts))
+                by_examples(x, y, layers, first, l, N, hidden, share(N, 1, np.int64(part), parts))
                 restore(setting)
 
 
@@ -215,9 +218,9 @@ def gradients_of_examples(x, y, gy, gx, layers, top, bottom, lowest, N, hidden, 
                 X, piece = layer_input(x, layers, l, N, hidden), pieces_of(space, parts, layers, lowest, l, N)[part]
                 product(X[rows[0] : rows[1]].T, gZ, False, none, piece, (0, I), block, 0, start > first)
             if l > lowest and not divided_by_inputs(layers, l, N, parts):
-                product(gZ, W, True, none, slopes_of(slopes, layers, l - 1, N, part, parts, rows), block, (0, O))
+                product(gZ, W, True, none, slopes_of(slopes, layers, l - 1, N, part, parts, rows), block, (0, O), 0, False)
             elif l == lowest and gx != 0:
-                product(gZ, W, True, none, matrix_at(gx, N, I, hidden)[rows[0] : rows[1]], block, (0, O))
+                product(gZ, W, True, none, matrix_at(gx, N, I, hidden)[rows[0] : rows[1]], block, (0, O), 0, False)
 
 
 @inner
@@ -226,7 +229,7 @@ def gradient_of_inputs(layers, l, N, slopes, part, parts):
     W, _ = parameters(layers, l, slopes)
     first, last = share(W.shape[0], ROWS, part, parts)
     gZ, gX = slopes_of(slopes, layers, l, N, part, parts, (0, N)), slopes_of(slopes, layers, l - 1, N, part, parts, (0, N))
-    product(gZ, W[first:last], True, np.empty((1, 0), slopes.dtype), gX, (0, N), (0, W.shape[1]), first)
+    product(gZ, W[first:last], True, np.empty((1, 0), slopes.dtype), gX, (0, N), (0, W.shape[1]), first, False)
 
 
 @inner
@@ -240,7 +243,7 @@ def gradients_of_weights(x, layers, gradients, lowest, N, hidden, slopes, space,
             add_up(pieces_of(space, parts, layers, lowest, l, N), none, gW, rows)
         else:
             gZ = slopes_of(slopes, layers, l, N, part, parts, (0, N))
-            product(layer_input(x, layers, l, N, hidden).T, gZ, False, none, gW, rows, (0, N))
+            product(layer_input(x, layers, l, N, hidden).T, gZ, False, none, gW, rows, (0, N), 0, False)
 
 
 @kernel
@@ -267,17 +270,17 @@ def backward(x, y, gy, gx, layers, gradients, lowest, N, hidden, slopes, parts):
             bottom -= 1
         for part in prange(parts):
             setting = flush_subnormals()
-            gradients_of_examples(x, y, gy, gx, layers, top, bottom, lowest, N, hidden, slopes, sums, space, part, parts)
+            gradients_of_examples(x, y, gy, gx, layers, top, bottom, lowest, N, hidden, slopes, sums, space, np.int64(part), parts)
             restore(setting)
         if bottom > lowest:
             for part in prange(parts):
                 setting = flush_subnormals()
-                gradient_of_inputs(layers, bottom, N, slopes, part, parts)
+                gradient_of_inputs(layers, bottom, N, slopes, np.int64(part), parts)
                 restore(setting)
         top = bottom - 1
     for part in prange(parts):
         setting = flush_subnormals()
-        gradients_of_weights(x, layers, gradients, lowest, N, hidden, slopes, space, part, parts)
+        gradients_of_weights(x, layers, gradients, lowest, N, hidden, slopes, space, np.int64(part), parts)
         restore(setting)
     for l in range(lowest, count):
         before, O = outputs_before(layers, l), layers[l, OUTPUTS]

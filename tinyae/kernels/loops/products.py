@@ -117,7 +117,7 @@ def pack(B, transposed, j, n, first, last, panel):
 
 
 @inner
-def product(A, B, transposed, b, Y, rows, inner_axis, left=0, add=False):
+def product(A, B, transposed, b, Y, rows, inner_axis, left, add):
     """Y <- A B + b or, if ``transposed``, A B' + b, some rows of it, the sum going over a part of the inner axis.
 
     Shapes: A (M, K), B (K, N) with contiguous rows, or (N, K), b (1, N) or (1, 0) for none, Y (M, at least left + N);
