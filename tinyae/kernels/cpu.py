@@ -6,159 +6,18 @@ layout, too few numbers to be worth it) runs as it is defined. The loops are in 
 compiles them, is imported when the first one is called.
 """
 
-import warnings
 import weakref
-from importlib import import_module
 
 import numpy as np
 
 from .. import losses, ops, optim, random
-from ..backend import FLOATS, NUMPY
+from ..backend import FLOATS
 from .buffers import empty
-from .buffers import take as take_buffers
+from .dense_layers import Layers
+from .loading import ENOUGH, fits, loops, numba_works
 from .threads import parts_of
 
-ENOUGH = 4096  # elements, or multiplications of a product: below it NumPy is as fast
-LONGEST = 8192  # rows that one pass of a product's backward sums over; more are for the BLAS, with its blocks
-CODES = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
-OLDEST_NUMBA = (0, 64)
-
-# ---------------------------------------------------------------- numba, imported late
-
-_works = None
-
-
-def numba_works():
-    """Can the loops be compiled? If not, says once what that costs."""
-    global _works
-    if _works is None:
-        try:
-            import numba
-
-            version = tuple(int(part) for part in numba.__version__.split(".")[:2])
-            if version < OLDEST_NUMBA:
-                raise ImportError(f"numba {numba.__version__} is older than 0.64")
-            _works = True
-        except ImportError as error:
-            _works = False
-            warnings.warn(
-                f"kernels: numba cannot be used ({error}), so tinyae computes with its reference code in NumPy: the same "
-                "results, several times slower. Install it with pip install 'numba>=0.64'.",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-    return _works
-
-
-class Loops:
-    """The modules of ``loops/`` by name, each imported when it is first needed."""
-
-    def __getattr__(self, name):
-        module = import_module(f".loops.{name}", __package__)
-        setattr(self, name, module)
-        return module
-
-
-loops = Loops()
-
-
-def fits(array, dtype):
-    """A C-contiguous array of the type."""
-    flags = array.flags
-    return array.dtype is dtype and flags.c_contiguous and flags.aligned
-
-
 # ---------------------------------------------------------------- dense layers
-
-
-def nothing():
-    """In place of a reference to a bias that there is not."""
-
-
-class Layers:
-    """Dense layers that have these parameters: can a kernel take them, and the table that tells it where they are.
-
-    Asking an array for its address takes as long as a small layer, so this is asked once for as long as the arrays live.
-    """
-
-    known: dict = {}  # id of the first weight -> Layers
-
-    def __init__(self, parameters, activations):
-        self.activations = activations
-        self.references = [nothing if array is None else weakref.ref(array) for array in parameters]
-        Ws, bs = parameters[::2], parameters[1::2]
-        self.dtype = Ws[0].dtype
-        self.fit = (
-            self.dtype in FLOATS
-            and all(W.ndim == 2 and fits(W, self.dtype) for W in Ws)
-            and all(b is None or (fits(b, self.dtype) and b.shape == W.shape[1:]) for W, b in zip(Ws, bs))
-            and all(W.shape[1] == V.shape[0] for W, V in zip(Ws, Ws[1:]))
-        )
-        if self.fit:
-            self.weights = sum(W.size for W in Ws)
-            self.inputs, self.outputs = Ws[0].shape[0], Ws[-1].shape[1]
-            self.hidden = sum(W.shape[1] for W in Ws[:-1])
-            addresses = [0 if array is None else NUMPY.address(array) for array in parameters]
-            rows = zip(addresses[::2], addresses[1::2], Ws, activations)
-            self.table = np.array([[at, bias, *W.shape, CODES[f]] for at, bias, W, f in rows], np.int64)
-            self.shapes = tuple(shape for W in Ws for shape in (W.shape, W.shape[1:]))
-
-    @classmethod
-    def of(cls, parameters, activations):
-        """Those of these arrays, looked at now or earlier."""
-        found = cls.known.get(id(parameters[0]))
-        if found is None or found.activations != activations or not found.are(parameters):
-            if len(cls.known) > 1000:
-                cls.known.clear()
-            found = cls.known[id(parameters[0])] = cls(parameters, activations)
-        return found
-
-    def are(self, parameters):
-        """Are the arrays that were looked at still these?"""
-        if len(parameters) != len(self.references):
-            return False
-        for reference, array in zip(self.references, parameters):
-            if reference() is not array:
-                return False
-        return True
-
-    def accept(self, X):
-        """X (N, I) of their type, C-contiguous; large enough, and not too large."""
-        return (
-            self.fit
-            and X.dtype is self.dtype
-            and X.ndim == 2
-            and X.shape[1] == self.inputs
-            and ENOUGH <= len(X) * self.weights
-            and len(X) <= LONGEST
-            and fits(X, self.dtype)
-            and numba_works()
-        )
-
-    def forward(self, X):
-        """What the loop makes of X: Y (N, O) and the outputs of the layers before the last, one behind the other."""
-        N = len(X)
-        made = take_buffers(((N, self.outputs), (N * self.hidden,)), self.dtype)
-        Y, hidden = made.arrays
-        loops.dense.forward(NUMPY.address(X), made.addresses[0], self.table, N, hidden, parts_of(N * self.weights))
-        return Y, hidden
-
-    def backward(self, X, Y, hidden, gY, needed):
-        """The gradients of X and of each W and b; None where a whole layer's, or X's, is not needed."""
-        N, address = len(X), NUMPY.address
-        if not fits(gY, self.dtype):
-            gY = np.ascontiguousarray(gY)
-        lowest = 0 if needed[0] else next(i for i, wanted in enumerate(needed[1:]) if wanted) // 2
-        gradients = take_buffers(self.shapes[2 * lowest :], self.dtype)
-        places = gradients.addresses.reshape(-1, 2)
-        parts = parts_of(N * self.weights)
-        slopes = empty(((N + parts * loops.dense.BLOCK) * (self.hidden + self.outputs),), self.dtype)
-        gX = empty(X.shape, self.dtype) if needed[0] else None
-        loops.dense.backward(
-            address(X), address(Y), address(gY), 0 if gX is None else address(gX), self.table, places, lowest, N,
-            hidden, slopes, parts,
-        )  # fmt: skip
-        return gX, *[None] * (2 * lowest), *gradients.arrays
 
 
 class Dense(ops.Dense):

@@ -1,15 +1,21 @@
 """Dense layers, one or several in a row: matrix products, biases and activations, and the way back.
 
-Two ways to divide a layer's work among threads. *By examples*: each thread takes some rows of the batch, through as many layers
-as there are, and needs nothing of the others. *By inputs*, for a large layer that narrows: each thread has some rows of
-W, and with them a sum over some of the inputs; when all are done, the sums are added. The second way reads only what the
-same thread has written when the weights were updated.
+A pass through the layers is a list of *stages*. Within a stage no thread needs what another one computes; between two stages all
+wait for each other. ``run`` goes through the list; which stages there are is decided in ``dense_layers.py``. There are
+two ways to divide a layer among threads:
 
-The number of a part is written ``np.int64(part)`` where it is handed on: numba has an unsigned one inside of a parallel loop and
-a signed one outside, and would compile everything twice.
+* *by examples*: each thread takes some rows of the batch, through as many layers as there are, and needs nothing of the others;
+* *by inputs*: each thread has some rows of W, and with them a sum over some of the inputs; when all are done, the sums are
+  added. It reads only that part of W which the same thread has written when the weights were updated.
 
 A layer is a row of a table, for one call has any number of them: the addresses of W (I, O) and of b (0 for
-none), then I, O and the number of the activation.
+none), then I, O, the number of the activation, and where in ``hidden`` or ``scratch`` there is room for
+
+* Y (N, O), if the layer is not the last: the address of the last one's is an argument;
+* gZ (N, O); or if the gradient of W is summed up in pieces, a block of rows for each thread, (parts, 64, O);
+* the sums over gZ's rows (parts, O); the pieces of W's gradient (parts, I, O), one from each thread's examples;
+
+and whether there are such pieces: if there are more examples than inputs, a product over some examples is the smaller one.
 """
 
 import numpy as np
@@ -21,27 +27,18 @@ from .memory import array_at, matrix_at
 from .products import ROWS, product, share
 from .subnormals import flush_subnormals, restore
 
-WORTH = 1 << 14  # numbers that need not go from core to core: worth two waits for each other
 BLOCK = 64  # examples that go through the backward pass together, so that what they leave stays in the cache
-W_AT, B_AT, INPUTS, OUTPUTS, ACTIVATION = 0, 1, 2, 3, 4  # the columns of the table
-
-
-@inner
-def outputs_before(layers, l):
-    """How many outputs all layers before number l have together."""
-    count = 0
-    for earlier in range(l):
-        count += layers[earlier, OUTPUTS]
-    return count
+# the columns of the table of layers
+W_AT, B_AT, INPUTS, OUTPUTS, ACTIVATION, HIDDEN_AT, SLOPES_AT, SUMS_AT, PIECES_AT, IN_PIECES = range(10)
+SUM_INPUTS, JOIN, THROUGH, BACK, BACK_TO_INPUTS, WEIGHTS = range(6)  # the kinds of stages
 
 
 @inner
 def output(y, layers, l, N, hidden):
-    """Y of a layer (N, O): the last one's begins at the address y, the others stand behind each other in ``hidden``."""
-    O = layers[l, OUTPUTS]
+    """Y of a layer (N, O)."""
+    O, start = layers[l, OUTPUTS], layers[l, HIDDEN_AT]
     if l == len(layers) - 1:
         return matrix_at(y, N, O, hidden)
-    start = N * outputs_before(layers, l)
     return hidden[start : start + N * O].reshape((N, O))
 
 
@@ -96,57 +93,41 @@ def add_up(pieces, b, Y, rows):
                 y[o] += piece[o]
 
 
-@inner
-def divided_by_inputs(layers, l, N, parts):
-    """Is this the better way for the layer: does it keep more of W with its owner than it moves of X and Y?"""
-    I, O = layers[l, INPUTS], layers[l, OUTPUTS]
-    moved = N * O + (N * I // 2 if l > 0 else 0)
-    return parts > 1 and I * O - moved >= WORTH
+# ---------------------------------------------------------------- forward
 
 
 @inner
-def by_examples(x, y, layers, first, last, N, hidden, rows):
-    """Some rows of the batch through the layers from ``first`` to ``last`` - 1."""
-    for l in range(first, last):
+def sum_inputs(x, y, layers, l, N, hidden, scratch, part, parts):
+    """The stage SUM_INPUTS: X W over some of the inputs of layer l, for all examples."""
+    W, _ = parameters(layers, l, hidden)
+    O = W.shape[1]
+    piece = scratch[part * N * O : (part + 1) * N * O].reshape((N, O))
+    inputs, none = share(W.shape[0], ROWS, part, parts), np.empty((1, 0), hidden.dtype)
+    product(layer_input(x, layers, l, N, hidden), W, False, none, piece, (0, N), inputs, 0, False)
+
+
+@inner
+def join(x, y, layers, l, N, hidden, scratch, part, parts):
+    """The stage JOIN: these sums added, with bias and activation, for some examples."""
+    O, rows = layers[l, OUTPUTS], share(N, 1, part, parts)
+    _, b = parameters(layers, l, hidden)
+    Y = output(y, layers, l, N, hidden)
+    add_up(scratch[: parts * N * O].reshape((parts, N, O)), b, Y, rows)
+    activate(Y, layers[l, ACTIVATION], rows)
+
+
+@inner
+def through(x, y, layers, first, last, N, hidden, part, parts):
+    """The stage THROUGH: f(X W + b) of the layers from ``first`` to ``last``, for some examples."""
+    rows = share(N, 1, part, parts)
+    for l in range(first, last + 1):
         W, b = parameters(layers, l, hidden)
         Y = output(y, layers, l, N, hidden)
         product(layer_input(x, layers, l, N, hidden), W, False, b, Y, rows, (0, W.shape[0]), 0, False)
         activate(Y, layers[l, ACTIVATION], rows)
 
 
-@kernel
-def forward(x, y, layers, N, hidden, parts):
-    """X -> f(X W + b), layer after layer.
-
-    X is N rows at the address x, the last Y N rows at y; the other layers' Y go to ``hidden`` (N times their outputs).
-    """
-    count = len(layers)
-    l = 0
-    while l < count:
-        if divided_by_inputs(layers, l, N, parts):
-            W, b = parameters(layers, l, hidden)
-            X, Y = layer_input(x, layers, l, N, hidden), output(y, layers, l, N, hidden)
-            pieces = np.empty((parts, N, W.shape[1]), hidden.dtype)
-            none = np.empty((1, 0), hidden.dtype)
-            for part in prange(parts):
-                setting = flush_subnormals()
-                product(X, W, False, none, pieces[part], (0, N), share(W.shape[0], ROWS, np.int64(part), parts), 0, False)
-                restore(setting)
-            for part in prange(parts):
-                setting = flush_subnormals()
-                rows = share(N, 1, np.int64(part), parts)
-                add_up(pieces, b, Y, rows)
-                activate(Y, layers[l, ACTIVATION], rows)
-                restore(setting)
-            l += 1
-        else:
-            first = l
-            while l < count and not divided_by_inputs(layers, l, N, parts):
-                l += 1
-            for part in prange(parts):
-                setting = flush_subnormals()
-                by_examples(x, y, layers, first, l, N, hidden, share(N, 1, np.int64(part), parts))
-                restore(setting)
+# ---------------------------------------------------------------- backward
 
 
 @inner
@@ -172,121 +153,122 @@ def through_activation(Y, gY, activation, gZ, sums):
 
 
 @inner
-def summed_by_examples(layers, l, N):
-    """Is the gradient of the layer's weights, a sum over examples, divided by them: are there more of them than inputs?"""
-    return N > layers[l, INPUTS]
+def slopes_of(scratch, layers, l, part, rows):
+    """gZ of some rows of a layer."""
+    O, n = layers[l, OUTPUTS], rows[1] - rows[0]
+    start = layers[l, SLOPES_AT] + (part * BLOCK if layers[l, IN_PIECES] else rows[0]) * O
+    return scratch[start : start + n * O].reshape((n, O))
 
 
 @inner
-def slopes_of(slopes, layers, l, N, part, parts, rows):
-    """gZ of some rows of a layer; if nobody but this thread needs them, all blocks of rows share one place."""
-    O = layers[l, OUTPUTS]
-    start = (N + parts * BLOCK) * outputs_before(layers, l)
-    if summed_by_examples(layers, l, N):
-        start += part * BLOCK * O
-        return slopes[start : start + (rows[1] - rows[0]) * O].reshape((rows[1] - rows[0], O))
-    return slopes[start + rows[0] * O : start + rows[1] * O].reshape((rows[1] - rows[0], O))
+def sums_of(scratch, layers, l, part):
+    """The sum of gZ (O,) over one thread's examples."""
+    start = layers[l, SUMS_AT] + part * layers[l, OUTPUTS]
+    return scratch[start : start + layers[l, OUTPUTS]]
 
 
 @inner
-def pieces_of(space, parts, layers, lowest, l, N):
+def pieces_of(scratch, layers, l, parts):
     """The sums (parts, I, O) of a layer's weight gradient, one for each thread's examples."""
-    I, O, start = layers[l, INPUTS], layers[l, OUTPUTS], 0
-    for earlier in range(lowest, l):
-        if summed_by_examples(layers, earlier, N):
-            start += parts * layers[earlier, INPUTS] * layers[earlier, OUTPUTS]
-    return space[start : start + parts * I * O].reshape((parts, I, O))
+    I, O, start = layers[l, INPUTS], layers[l, OUTPUTS], layers[l, PIECES_AT]
+    return scratch[start : start + parts * I * O].reshape((parts, I, O))
 
 
 @inner
-def gradients_of_examples(x, y, gy, gx, layers, top, bottom, lowest, N, hidden, slopes, sums, space, part, parts):
-    """gZ of the layers from ``top`` down to ``bottom``, some rows of the batch; and of the weights what only these
-    rows are needed for. Where gX is divided by inputs, it is left out. The rows go through all layers block after block."""
-    (first, last), none = share(N, 1, part, parts), np.empty((1, 0), hidden.dtype)
-    for start in range(first, last, BLOCK):
-        rows = start, min(start + BLOCK, last)
+def back(x, y, gy, gx, layers, first, last, N, hidden, scratch, part, parts):
+    """The stage BACK: gZ of the layers from ``last`` down to ``first``, some rows of the batch, block after block of them; and of
+    the gradients of weights what only these rows are needed for.
+
+    The gradient of ``first``'s input goes to the address gx if that is layer 0 and gx is not 0; else the next stage computes it.
+    """
+    (top, bottom), none = share(N, 1, part, parts), np.empty((1, 0), hidden.dtype)
+    for l in range(first, last + 1):
+        sums_of(scratch, layers, l, part)[:] = 0
+    for start in range(top, bottom, BLOCK):
+        rows = start, min(start + BLOCK, bottom)
         block = (0, rows[1] - rows[0])
-        for l in range(top, bottom - 1, -1):
+        for l in range(last, first - 1, -1):
             W, _ = parameters(layers, l, hidden)
             I, O = W.shape
-            gZ = slopes_of(slopes, layers, l, N, part, parts, rows)
+            gZ = slopes_of(scratch, layers, l, part, rows)
             gY = matrix_at(gy, N, O, hidden)[rows[0] : rows[1]] if l == len(layers) - 1 else gZ  # the layer above wrote it
             Y = output(y, layers, l, N, hidden)[rows[0] : rows[1]]
-            before = outputs_before(layers, l)
-            through_activation(Y, gY, layers[l, ACTIVATION], gZ, sums[part, before : before + O])
-            if summed_by_examples(layers, l, N):
-                X, piece = layer_input(x, layers, l, N, hidden), pieces_of(space, parts, layers, lowest, l, N)[part]
-                product(X[rows[0] : rows[1]].T, gZ, False, none, piece, (0, I), block, 0, start > first)
-            if l > lowest and not divided_by_inputs(layers, l, N, parts):
-                product(gZ, W, True, none, slopes_of(slopes, layers, l - 1, N, part, parts, rows), block, (0, O), 0, False)
-            elif l == lowest and gx != 0:
+            through_activation(Y, gY, layers[l, ACTIVATION], gZ, sums_of(scratch, layers, l, part))
+            if layers[l, IN_PIECES]:
+                X, piece = layer_input(x, layers, l, N, hidden), pieces_of(scratch, layers, l, parts)[part]
+                product(X[rows[0] : rows[1]].T, gZ, False, none, piece, (0, I), block, 0, start > top)
+            if l > first:
+                product(gZ, W, True, none, slopes_of(scratch, layers, l - 1, part, rows), block, (0, O), 0, False)
+            elif l == 0 and gx != 0:
                 product(gZ, W, True, none, matrix_at(gx, N, I, hidden)[rows[0] : rows[1]], block, (0, O), 0, False)
 
 
 @inner
-def gradient_of_inputs(layers, l, N, slopes, part, parts):
-    """gX of a layer divided by inputs: some of its columns, for all examples."""
-    W, _ = parameters(layers, l, slopes)
+def back_to_inputs(layers, l, N, hidden, scratch, part, parts):
+    """The stage BACK_TO_INPUTS: of a layer's gX some columns, for all examples."""
+    W, _ = parameters(layers, l, hidden)
+    none = np.empty((1, 0), hidden.dtype)
     first, last = share(W.shape[0], ROWS, part, parts)
-    gZ, gX = slopes_of(slopes, layers, l, N, part, parts, (0, N)), slopes_of(slopes, layers, l - 1, N, part, parts, (0, N))
-    product(gZ, W[first:last], True, np.empty((1, 0), slopes.dtype), gX, (0, N), (0, W.shape[1]), first, False)
+    gZ, gX = slopes_of(scratch, layers, l, part, (0, N)), slopes_of(scratch, layers, l - 1, part, (0, N))
+    product(gZ, W[first:last], True, none, gX, (0, N), (0, W.shape[1]), first, False)
 
 
 @inner
-def gradients_of_weights(x, layers, gradients, lowest, N, hidden, slopes, space, part, parts):
-    """gW of every layer, some of its rows."""
+def weights(x, layers, gradients, first, last, N, hidden, scratch, part, parts):
+    """The stage WEIGHTS: some rows of gW, and some of gb, of the layers from ``first`` to ``last``."""
     none = np.empty((1, 0), hidden.dtype)
-    for l in range(len(layers) - 1, lowest - 1, -1):
+    for l in range(last, first - 1, -1):
         I, O = layers[l, INPUTS], layers[l, OUTPUTS]
-        gW, rows = matrix_at(gradients[l - lowest, 0], I, O, hidden), share(I, ROWS, part, parts)
-        if summed_by_examples(layers, l, N):
-            add_up(pieces_of(space, parts, layers, lowest, l, N), none, gW, rows)
+        gW, rows = matrix_at(gradients[l - first, 0], I, O, hidden), share(I, ROWS, part, parts)
+        if layers[l, IN_PIECES]:
+            add_up(pieces_of(scratch, layers, l, parts), none, gW, rows)
         else:
-            gZ = slopes_of(slopes, layers, l, N, part, parts, (0, N))
+            gZ = slopes_of(scratch, layers, l, part, (0, N))
             product(layer_input(x, layers, l, N, hidden).T, gZ, False, none, gW, rows, (0, N), 0, False)
+        start, stop = share(O, ROWS, part, parts)
+        gb = array_at(gradients[l - first, 1], 0, O, hidden)[start:stop]
+        gb[:] = 0
+        for other in range(parts):
+            sums = sums_of(scratch, layers, l, other)[start:stop]
+            for o in range(gb.size):
+                gb[o] += sums[o]
+
+
+# ---------------------------------------------------------------- all stages
 
 
 @kernel
-def backward(x, y, gy, gx, layers, gradients, lowest, N, hidden, slopes, parts):
-    """The gradients of dense layers in a row, of those from number ``lowest`` on.
+def run(stages, x, y, gy, gx, layers, gradients, N, hidden, scratch, parts):
+    """Go through dense layers, forward or backward.
 
-    Addresses: x, y and ``hidden`` as in ``forward``, gy (N, O) of the last layer's output, gx (N, I) where X's gradient goes, 0 if
-    it is not wanted; ``gradients`` (layers - lowest, 2) where those of W and b go. ``slopes`` is room for gZ of all layers:
-    (N + 64 parts) times their outputs.
-
-    If there are fewer examples than inputs, each thread computes some rows of W's gradient; else each sums over its
-    examples, and the sums are added.
+    Parameters
+    ----------
+    stages : int64 array (S, 3)
+        Kind, first and last layer of each.
+    x, y, gy, gx : addresses
+        Of X (N, I), the last layer's Y (N, O), its gradient, and where X's gradient goes (0: nowhere).
+    layers : int64 array (layers, 10)
+    gradients : int64 array (layers, 2)
+        Addresses where the gradients of W and b go, from that of the lowest layer on which has any.
+    hidden : array
+        Y of all layers but the last, one behind the other.
+    scratch : array
+        Room for what the stages hand on to each other.
     """
-    count = len(layers)
-    sums = np.zeros((parts, outputs_before(layers, count)), hidden.dtype)
-    weights = 0
-    for l in range(lowest, count):
-        weights += layers[l, INPUTS] * layers[l, OUTPUTS] if summed_by_examples(layers, l, N) else 0
-    space = np.empty(parts * weights, hidden.dtype)
-    top = count - 1
-    while top >= lowest:
-        bottom = top
-        while bottom > lowest and not divided_by_inputs(layers, bottom, N, parts):
-            bottom -= 1
+    for s in range(len(stages)):
+        kind, first, last = stages[s]
         for part in prange(parts):
-            setting = flush_subnormals()
-            gradients_of_examples(x, y, gy, gx, layers, top, bottom, lowest, N, hidden, slopes, sums, space, np.int64(part), parts)
+            setting, me = flush_subnormals(), np.int64(part)  # unsigned inside of a parallel loop: all would be compiled twice
+            if kind == SUM_INPUTS:
+                sum_inputs(x, y, layers, first, N, hidden, scratch, me, parts)
+            elif kind == JOIN:
+                join(x, y, layers, first, N, hidden, scratch, me, parts)
+            elif kind == THROUGH:
+                through(x, y, layers, first, last, N, hidden, me, parts)
+            elif kind == BACK:
+                back(x, y, gy, gx, layers, first, last, N, hidden, scratch, me, parts)
+            elif kind == BACK_TO_INPUTS:
+                back_to_inputs(layers, first, N, hidden, scratch, me, parts)
+            else:
+                weights(x, layers, gradients, first, last, N, hidden, scratch, me, parts)
             restore(setting)
-        if bottom > lowest:
-            for part in prange(parts):
-                setting = flush_subnormals()
-                gradient_of_inputs(layers, bottom, N, slopes, np.int64(part), parts)
-                restore(setting)
-        top = bottom - 1
-    for part in prange(parts):
-        setting = flush_subnormals()
-        gradients_of_weights(x, layers, gradients, lowest, N, hidden, slopes, space, np.int64(part), parts)
-        restore(setting)
-    for l in range(lowest, count):
-        before, O = outputs_before(layers, l), layers[l, OUTPUTS]
-        gb = array_at(gradients[l - lowest, 1], 0, O, hidden)
-        for o in range(O):
-            total = sums[0, before + o]
-            for part in range(1, parts):
-                total += sums[part, before + o]
-            gb[o] = total

@@ -18,7 +18,7 @@ some rows of every batch. Rows and not columns: neighbours in memory are fetched
 import numpy as np
 
 from ..compiling import inner
-from .vectors import REGISTER, load, multiply_add, store, store_transposed, zeros
+from .vectors import REGISTER, load, multiply_add, store, store_transposed
 
 ROWS = 8  # of a tile
 DEPTH = 128
@@ -131,7 +131,9 @@ def product(A, B, transposed, b, Y, rows, inner_axis, left, add):
     for i in range(top, bottom):
         y = Y[i, left : left + N]
         if b.size > 0:
-            y[:] = b[0]
+            bias = b[0]
+            for j in range(y.size):
+                y[j] = bias[j]
         elif not add:
             y[:] = 0
     for start in range(first, last, DEPTH):

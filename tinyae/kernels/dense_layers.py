@@ -1,0 +1,180 @@
+"""Dense layers for the loops of ``loops/dense.py``: where they are in memory, and who computes what."""
+
+import weakref
+
+import numpy as np
+
+from ..backend import FLOATS, NUMPY
+from .buffers import empty, take
+from .loading import ENOUGH, fits, loops, numba_works
+from .threads import parts_of
+
+CODES = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
+WORTH = 1 << 14  # numbers that need not go from core to core: worth two waits for each other
+PLANS = 100  # batch sizes that are remembered
+
+
+def nothing():
+    """In place of a reference to a bias that there is not."""
+
+
+class Layers:
+    """Dense layers that have these parameters: can a kernel take them, and what it is told.
+
+    Asking an array for its address takes as long as a small layer, so this is asked once for as long as the arrays live.
+    """
+
+    known: dict = {}  # id of the first weight -> Layers
+
+    def __init__(self, parameters, activations):
+        self.activations = activations
+        self.references = [nothing if array is None else weakref.ref(array) for array in parameters]
+        self.plans: dict = {}  # (number of examples, parts) -> Plan
+        Ws, bs = parameters[::2], parameters[1::2]
+        self.dtype = Ws[0].dtype
+        self.fit = (
+            self.dtype in FLOATS
+            and all(W.ndim == 2 and fits(W, self.dtype) for W in Ws)
+            and all(b is None or (fits(b, self.dtype) and b.shape == W.shape[1:]) for W, b in zip(Ws, bs))
+            and all(W.shape[1] == V.shape[0] for W, V in zip(Ws, Ws[1:]))
+        )
+        if self.fit:
+            self.weights = sum(W.size for W in Ws)
+            self.widths = [W.shape[0] for W in Ws] + [Ws[-1].shape[1]]
+            self.gradient_shapes = tuple(shape for W in Ws for shape in (W.shape, W.shape[1:]))
+            self.addresses = [0 if array is None else NUMPY.address(array) for array in parameters]
+
+    @classmethod
+    def of(cls, parameters, activations):
+        """Those of these arrays, looked at now or earlier."""
+        found = cls.known.get(id(parameters[0]))
+        if found is None or found.activations != activations or not found.are(parameters):
+            if len(cls.known) > 1000:
+                cls.known.clear()
+            found = cls.known[id(parameters[0])] = cls(parameters, activations)
+        return found
+
+    def are(self, parameters):
+        """Are the arrays that were looked at still these?"""
+        if len(parameters) != len(self.references):
+            return False
+        for reference, array in zip(self.references, parameters):
+            if reference() is not array:
+                return False
+        return True
+
+    def accept(self, X):
+        """X (N, I) of their type, C-contiguous, and large enough."""
+        return (
+            self.fit
+            and X.dtype is self.dtype
+            and X.ndim == 2
+            and X.shape[1] == self.widths[0]
+            and ENOUGH <= len(X) * self.weights
+            and fits(X, self.dtype)
+            and numba_works()
+        )
+
+    def plan(self, N):
+        """For so many examples."""
+        parts = parts_of(N * self.weights)
+        found = self.plans.get((N, parts))
+        if found is None:
+            if len(self.plans) > PLANS:
+                self.plans.clear()
+            found = self.plans[N, parts] = Plan(self, N, parts)
+        return found
+
+    def forward(self, X):
+        """What the loops make of X: Y (N, O) and the outputs of the layers before the last, one behind the other."""
+        N = len(X)
+        plan = self.plan(N)
+        made = take(((N, self.widths[-1]), (plan.hidden_size,)), self.dtype)
+        Y, hidden = made.arrays
+        scratch = empty((plan.scratch_size,), self.dtype)
+        loops.dense.run(
+            plan.forward, NUMPY.address(X), made.addresses[0], 0, 0, plan.table, NO_GRADIENTS, N, hidden, scratch, plan.parts
+        )
+        return Y, hidden
+
+    def backward(self, X, Y, hidden, gY, needed):
+        """The gradients of X and of each W and b; None where a whole layer's, or X's, is not needed."""
+        N, address = len(X), NUMPY.address
+        plan = self.plan(N)
+        if not fits(gY, self.dtype):
+            gY = np.ascontiguousarray(gY)
+        gX, lowest = (empty(X.shape, self.dtype), 0) if needed[0] else (None, needed.index(True) // 2 - (needed.index(True) % 2 == 0))
+        gradients = take(self.gradient_shapes[2 * lowest :], self.dtype)
+        scratch = empty((plan.scratch_size,), self.dtype)
+        loops.dense.run(
+            plan.backward(lowest), address(X), address(Y), address(gY), 0 if gX is None else address(gX), plan.table,
+            gradients.addresses.reshape(-1, 2), N, hidden, scratch, plan.parts,
+        )  # fmt: skip
+        return gX, *[None] * (2 * lowest), *gradients.arrays
+
+
+NO_GRADIENTS = np.empty((0, 2), np.int64)
+
+
+class Plan:
+    """What the loops are told for N examples: the stages, the table of the layers, how much room they need.
+
+    Moving a number from core to core takes as long as some dozens of multiplications, so the layers are divided such that
+    little has to be moved.
+    """
+
+    def __init__(self, layers, N, parts):
+        self.parts = parts
+        self.rows_needed = rows_needed = [  # is every row of gZ needed by every thread?
+            not more_examples(N, I) for I in layers.widths[:-1]
+        ]
+        sizes = list(zip(layers.widths, layers.widths[1:]))
+        self.by_inputs = [parts > 1 and I * O - N * O - (N * I // 2 if l else 0) >= WORTH for l, (I, O) in enumerate(sizes)]
+        rows, block = [], parts * loops.dense.BLOCK
+        hidden = scratch = 0
+        addresses = zip(layers.addresses[::2], layers.addresses[1::2])
+        for (W, b), (I, O), f, all_rows in zip(addresses, sizes, layers.activations, rows_needed):
+            slopes, sums, pieces = scratch, scratch + (N if all_rows else block) * O, 0
+            scratch = sums + parts * O
+            if not all_rows:
+                pieces, scratch = scratch, scratch + parts * I * O
+            rows.append([W, b, I, O, CODES[f], hidden, slopes, sums, pieces, not all_rows])
+            hidden += N * O
+        self.table = np.array(rows, np.int64)
+        self.hidden_size = hidden - N * sizes[-1][1]
+        self.scratch_size = max(scratch, parts * N * max(O for _, O in sizes))
+        self.forward = self.stages_forward()
+        self._backward: dict = {}  # lowest layer -> stages
+
+    def stages_forward(self):
+        """All layers, those in a row that are divided by examples in one stage."""
+        kinds, stages = loops.dense, []
+        for l, by_inputs in enumerate(self.by_inputs):
+            if by_inputs:
+                stages += [[kinds.SUM_INPUTS, l, l], [kinds.JOIN, l, l]]
+            elif stages and stages[-1][0] == kinds.THROUGH:
+                stages[-1][2] = l
+            else:
+                stages.append([kinds.THROUGH, l, l])
+        return np.array(stages, np.int64)
+
+    def backward(self, lowest):
+        """The way back to layer number ``lowest``."""
+        found = self._backward.get(lowest)
+        if found is None:
+            kinds, stages, last = loops.dense, [], len(self.table) - 1
+            for l in range(last, lowest - 1, -1):
+                if stages and stages[-1][0] == kinds.BACK:
+                    stages[-1][1] = l
+                else:
+                    stages.append([kinds.BACK, l, l])
+                if self.by_inputs[l] and l > lowest:
+                    stages.append([kinds.BACK_TO_INPUTS, l, l])
+            stages.append([kinds.WEIGHTS, lowest, last])
+            found = self._backward[lowest] = np.array(stages, np.int64)
+        return found
+
+
+def more_examples(N, I):
+    """Is the gradient of a layer's weights, a sum over examples, divided by them: are there more of them than inputs?"""
+    return N > I
