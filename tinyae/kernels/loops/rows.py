@@ -1,9 +1,12 @@
-"""Copying the rows of a batch together."""
+"""What is done to a data set: looking through it once, and copying the rows of a batch together."""
 
 from numba import prange
 
 from ..compiling import kernel
+from .activating import like
 from .products import share
+
+LANES = 64
 
 
 @kernel
@@ -15,3 +18,23 @@ def take(data, index, out, parts):
             source, target = data[index[k]], out[k]
             for d in range(source.size):
                 target[d] = source[d]
+
+
+@kernel
+def survey(X, found, parts):
+    """found (parts, 3, 64) <- smallest and largest numbers of a part of X, and sums that are NaN if one is not finite.
+
+    64 results for each part, of every 64th number: so that the compiler can use vectors, which NaN forbids it in a single
+    minimum. X is flat and not empty.
+    """
+    zero = like(X[0], 0)
+    for part in prange(parts):
+        first, last = share(X.size, 1, part, parts)
+        low, high, rest = found[part, 0], found[part, 1], found[part, 2]
+        low[:], high[:], rest[:] = X[0], X[0], 0
+        for start in range(first, last, LANES):
+            x = X[start : min(start + LANES, last)]
+            for i in range(x.size):
+                low[i] = x[i] if x[i] < low[i] else low[i]
+                high[i] = x[i] if x[i] > high[i] else high[i]
+                rest[i] += x[i] * zero  # 0, but NaN for infinity and NaN
