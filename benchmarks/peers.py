@@ -218,7 +218,9 @@ def print_summary(results):
         medians.setdefault(entry["case"], {})[entry["contestant"]] = entry["median_ms"]
     print_speeds(medians, PEERS, "the fastest peer being 1 (2: twice as fast as it; 0.5: half as fast)")
     for name in OUT_OF_RULE:
-        print_speeds(medians, [name], f"{CONTESTANTS[name].label}, being 1: its loop leaves to the compiler what the others' do")
+        print_speeds(
+            medians, [name], f"{CONTESTANTS[name].label}, being 1: its loop leaves to the compiler what the others' do"
+        )
 
 
 def print_speeds(medians, peers, title):

@@ -103,7 +103,6 @@ class HostBackend(Backend):
         start = -ctypes.addressof(ctypes.c_char.from_buffer(memory)) % LINE
         return np.ndarray(shape, dtype, memory, start)
 
-
     def address(self, array):
         try:
             return ctypes.addressof(ctypes.c_char.from_buffer(array))  # four times as fast as the array's own answer

@@ -53,7 +53,9 @@ class Optimizer:
             raise RangeError(f"{name}: a parameter is given twice; it would make two steps at a time.")
         self.t = 0  # steps made, also for a parameter that had no gradient in some of them
         self.places = None  # what a kernel remembers of its last update
-        self.state = [{s: p.backend.copy(p.backend.xp.zeros_like(p.data), p.dtype) for s in self.state_names} for p in params]
+        self.state = [
+            {s: p.backend.copy(p.backend.xp.zeros_like(p.data), p.dtype) for s in self.state_names} for p in params
+        ]
 
     @property
     def lr(self) -> Any:

@@ -220,7 +220,9 @@ def run_backward(root, gradient, keep_tape):
                 owned.add(source)
             else:
                 total[source] = g
-                if g is not gY and type(g.base) is not node.backend.array_type:  # neither passed on nor a view of another
+                if (
+                    g is not gY and type(g.base) is not node.backend.array_type
+                ):  # neither passed on nor a view of another
                     owned.add(source)
         if not keep_tape:  # free what it saved now: memory shrinks as the backward pass goes on
             node.inputs = node.saved = None

@@ -22,13 +22,12 @@ ONLY_PRANGE = {"comprehension": False, "reduction": False, "inplace_binop": Fals
                "stencil": False, "fusion": False, "prange": True}  # fmt: skip
 
 
-
 def inner(function):
     """Decorator for what kernels call: it becomes part of them.
 
     numba would compile it anew for every constant that it is called with; this once for all of a type.
     """
-    compiled = numba.njit(fastmath=MATHS, error_model="numpy")(function)
+    compiled = numba.njit(fastmath=MATHS, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     if not numba.config.DISABLE_JIT:
         resolve = compiled.get_call_template
         compiled.get_call_template = lambda args, kws: resolve(tuple(map(numba.types.unliteral, args)), kws)
@@ -73,7 +72,7 @@ def kernel(loop):
 
 def compiled(loop, parallel, kind):
     """numba's function for a loop, kept on disk if there is a place for it."""
-    options = {"parallel": parallel, "fastmath": MATHS, "error_model": "numpy"}
+    options = {"parallel": parallel, "fastmath": MATHS, "error_model": "numpy", "no_cfunc_wrapper": True}
     folder = cache_folder()
     if folder is None or numba.config.DISABLE_JIT:
         return numba.njit(**options)(loop)

@@ -93,7 +93,17 @@ class Layers:
         Y, hidden = made.arrays
         scratch = empty((plan.scratch_size,), self.dtype)
         loops.dense.run(
-            plan.forward, NUMPY.address(X), made.addresses[0], 0, 0, plan.table, NO_GRADIENTS, N, hidden, scratch, plan.parts
+            plan.forward,
+            NUMPY.address(X),
+            made.addresses[0],
+            0,
+            0,
+            plan.table,
+            NO_GRADIENTS,
+            N,
+            hidden,
+            scratch,
+            plan.parts,
         )
         return Y, hidden
 
@@ -103,7 +113,11 @@ class Layers:
         plan = self.plan(N)
         if not fits(gY, self.dtype):
             gY = np.ascontiguousarray(gY)
-        gX, lowest = (empty(X.shape, self.dtype), 0) if needed[0] else (None, needed.index(True) // 2 - (needed.index(True) % 2 == 0))
+        gX, lowest = (
+            (empty(X.shape, self.dtype), 0)
+            if needed[0]
+            else (None, needed.index(True) // 2 - (needed.index(True) % 2 == 0))
+        )
         gradients = take(self.gradient_shapes[2 * lowest :], self.dtype)
         scratch = empty((plan.scratch_size,), self.dtype)
         loops.dense.run(
@@ -129,7 +143,9 @@ class Plan:
             not more_examples(N, I) for I in layers.widths[:-1]
         ]
         sizes = list(zip(layers.widths, layers.widths[1:]))
-        self.by_inputs = [parts > 1 and I * O - N * O - (N * I // 2 if l else 0) >= WORTH for l, (I, O) in enumerate(sizes)]
+        self.by_inputs = [
+            parts > 1 and I * O - N * O - (N * I // 2 if l else 0) >= WORTH for l, (I, O) in enumerate(sizes)
+        ]
         rows, block = [], parts * loops.dense.BLOCK
         hidden = scratch = 0
         addresses = zip(layers.addresses[::2], layers.addresses[1::2])

@@ -184,7 +184,9 @@ class Sequential(Module):
         return through(self.layers, x)
 
     def before_sigmoid(self, x):
-        return through(self.layers, x, before_sigmoid=True) if before_reshaping(self.layers) else super().before_sigmoid(x)
+        return (
+            through(self.layers, x, before_sigmoid=True) if before_reshaping(self.layers) else super().before_sigmoid(x)
+        )
 
     def ends_in_sigmoid(self):
         n = before_reshaping(self.layers)
@@ -263,7 +265,11 @@ def dense_in_a_row(layers, start):
     found = []
     if layer_calls.get() is None:
         for layer in layers[start:]:
-            if type(layer) is not Dense or layer.bias is None or (layer.activation and layer.activation not in F.JOINED):
+            if (
+                type(layer) is not Dense
+                or layer.bias is None
+                or (layer.activation and layer.activation not in F.JOINED)
+            ):
                 break
             if found and found[-1].out_features != layer.in_features:
                 break

@@ -103,4 +103,3 @@ def _hyperbolic_tangent(x):
     if x == types.float32:
         return lambda x: rational_tangent(x)
     return lambda x: math.tanh(x)
-

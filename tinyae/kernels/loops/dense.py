@@ -191,7 +191,9 @@ def back(x, y, gy, gx, layers, first, last, N, hidden, scratch, part, parts):
             W, _ = parameters(layers, l, hidden)
             I, O = W.shape
             gZ = slopes_of(scratch, layers, l, part, rows)
-            gY = matrix_at(gy, N, O, hidden)[rows[0] : rows[1]] if l == len(layers) - 1 else gZ  # the layer above wrote it
+            gY = (
+                matrix_at(gy, N, O, hidden)[rows[0] : rows[1]] if l == len(layers) - 1 else gZ
+            )  # the layer above wrote it
             Y = output(y, layers, l, N, hidden)[rows[0] : rows[1]]
             through_activation(Y, gY, layers[l, ACTIVATION], gZ, sums_of(scratch, layers, l, part))
             if layers[l, IN_PIECES]:
@@ -256,9 +258,12 @@ def run(stages, x, y, gy, gx, layers, gradients, N, hidden, scratch, parts):
         Room for what the stages hand on to each other.
     """
     for s in range(len(stages)):
-        kind, first, last = stages[s]
+        kind, first, last = stages[s, 0], stages[s, 1], stages[s, 2]
         for part in prange(parts):
-            setting, me = flush_subnormals(), np.int64(part)  # unsigned inside of a parallel loop: all would be compiled twice
+            setting, me = (
+                flush_subnormals(),
+                np.int64(part),
+            )  # unsigned inside of a parallel loop: all would be compiled twice
             if kind == SUM_INPUTS:
                 sum_inputs(x, y, layers, first, N, hidden, scratch, me, parts)
             elif kind == JOIN:

@@ -1,6 +1,5 @@
 """Arrays by their address: so that one call can work on all parameters of a model, however many there are."""
 
-
 import numpy as np
 from numba import carray, types
 from numba.extending import intrinsic, overload

@@ -97,7 +97,17 @@ def rmsprop(places, rows, widths, c, parts):
 @kernel
 def adam(places, rows, widths, c, parts):
     """Algorithm 1 of Kingma and Ba. c: lr, beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 - beta1**t, 1 - beta2**t, 1 - lr decay."""
-    lr, beta1, rest1, beta2, rest2, eps, correction1, correction2, kept = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8]
+    lr, beta1, rest1, beta2, rest2, eps, correction1, correction2, kept = (
+        c[0],
+        c[1],
+        c[2],
+        c[3],
+        c[4],
+        c[5],
+        c[6],
+        c[7],
+        c[8],
+    )
     grow1, grow2 = like(lr, 1) / correction1, like(lr, 1) / correction2
     for part in prange(parts):
         for p in range(len(rows)):

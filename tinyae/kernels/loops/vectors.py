@@ -167,4 +167,3 @@ overload(load)(lambda A, i, j: lambda A, i, j: _load(A, i, j))
 overload(store)(lambda x, A, i, j: lambda x, A, i, j: _store(x, A, i, j))
 overload(multiply_add)(lambda a, x, y: lambda a, x, y: _multiply_add(a, x, y))
 overload(store_transposed)(lambda A, i, j, out, p, q: lambda A, i, j, out, p, q: _store_transposed(A, i, j, out, p, q))
-
