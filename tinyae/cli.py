@@ -108,6 +108,21 @@ if click is not None:
         "--seed", type=int, default=0, show_default=True, help="For the weights and the order of the batches."
     )
     backend_option = click.option("--backend", default="numpy", show_default=True, help="numpy or cupy.")
+
+    def enter_kernels(context, parameter, which):
+        """Compute with these kernels until the command is done."""
+        from .context import use_kernels
+
+        context.with_resource(use_kernels(which))
+
+    kernels_option = click.option(
+        "--kernels",
+        default="fast",
+        show_default=True,
+        expose_value=False,
+        callback=enter_kernels,
+        help="fast, or reference: every operation as it is defined.",
+    )
     init_option = click.option("--init", help="Initial weights: he, glorot, he_normal, glorot_normal, pytorch, zeros.")
     json_option = click.option(
         "--json", "as_json", is_flag=True, help="Print the result as one JSON object, the last line."
@@ -148,6 +163,7 @@ if click is not None:
     @init_option
     @seed_option
     @backend_option
+    @kernels_option
     @click.option("--out", type=click.Path(), help="Folder to write; by default a new runs/RECIPE-N.")
     @click.option("--overwrite", is_flag=True, help="Replace the run in an existing --out.")
     @json_option
@@ -190,6 +206,7 @@ if click is not None:
     @init_option
     @seed_option
     @backend_option
+    @kernels_option
     @click.option("--out", type=click.Path(), help="Folder to write; by default a new runs/compare-N.")
     @json_option
     @quiet_option
@@ -213,6 +230,7 @@ if click is not None:
     @run_argument
     @data_option
     @labels_option
+    @kernels_option
     @json_option
     def evaluate(run, as_json, **options):
         """The error of RUN on its held-out data, or on --data."""
@@ -227,6 +245,7 @@ if click is not None:
         "--out", type=click.Path(), required=True, help="FILE.png: ten beside their originals. FILE.npy: all, float32."
     )
     @click.option("--overwrite", is_flag=True, help="Replace an existing --out.")
+    @kernels_option
     @json_option
     def reconstruct(run, as_json, **options):
         """Write what RUN makes of its held-out data, or of --data."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from .backend import BACKENDS, get_backend
 from .errors import BackendError
+from .kernels.about import kernel_state
 
 LIBRARIES = ("numpy", "numba", "scipy", "safetensors", "tqdm", "click", "scikit-learn", "matplotlib", "pillow",
              "pooch", "tensorboardX")  # fmt: skip
@@ -26,6 +27,7 @@ def describe_machine() -> dict[str, Any]:
         "libraries": {name: installed(name) for name in LIBRARIES},
         "cores": {"in the machine": os.cpu_count(), "for this process": usable_cores()},
         "thread settings": {name: os.environ.get(name, "not set") for name in THREAD_SETTINGS},
+        "kernels": kernel_state(),
         "blas": blas_libraries(),
         "backends": {name: backend_state(name) for name in BACKENDS},
         "data": os.environ.get("TINYAE_DATA", "TINYAE_DATA is not set; data sets are looked for in the cache folder"),

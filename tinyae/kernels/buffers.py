@@ -91,7 +91,8 @@ def references():
     """What ``sys.getrefcount`` says in ``is_free`` of an array that only its list holds; Python's versions differ."""
     known = [NUMPY.empty((1,), float)]
     for array in known:
-        return sys.getrefcount(array)
+        count = sys.getrefcount(array)
+    return count
 
 
 FREE = references()

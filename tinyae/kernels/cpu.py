@@ -55,7 +55,9 @@ class Affine(ops.Affine):
     def forward(xp, save, X, W, b):
         return Dense.forward(xp, save, X, W, b, activations=(None,))
 
-    backward = Dense.backward
+    @staticmethod
+    def backward(xp, saved, gY, needed):
+        return Dense.backward(xp, saved, gY, needed)
 
 
 class MatMul(ops.MatMul):
@@ -80,6 +82,7 @@ class MatMul(ops.MatMul):
 
 
 def accepts_elements(X):
+    """Is X of a float type, C-contiguous, and large enough?"""
     return X.dtype in FLOATS and ENOUGH <= X.size and fits(X, X.dtype) and numba_works()
 
 
@@ -109,18 +112,26 @@ class Elementwise:
 
 
 class ReLU(Elementwise, ops.ReLU):
+    """max(X, 0), by ``elementwise.py``."""
+
     code = 1
 
 
 class Sigmoid(Elementwise, ops.Sigmoid):
+    """The logistic function, by ``elementwise.py``."""
+
     code = 2
 
 
 class Tanh(Elementwise, ops.Tanh):
+    """tanh, by ``elementwise.py``."""
+
     code = 3
 
 
 class Softmax(ops.Softmax):
+    """Softmax of each row, by ``elementwise.py``."""
+
     @staticmethod
     def accepts(X, axis):
         return X.ndim == 2 and axis in (1, -1) and accepts_elements(X)
@@ -159,10 +170,13 @@ def scaled(gradient, gL):
 
 
 def accepts_pair(P, T, reduction):
+    """Are prediction and target alike, and is one number asked for?"""
     return reduction != "none" and P.shape == T.shape and accepts_elements(P) and fits(T, P.dtype)
 
 
 class MSE(losses.MSE):
+    """The squared error with its gradient, in one pass of ``losses.py``."""
+
     selective = True
 
     @staticmethod
@@ -182,6 +196,8 @@ class MSE(losses.MSE):
 
 
 class BCEWithLogits(losses.BCEWithLogits):
+    """Binary cross-entropy from logits with its gradient, in one pass of ``losses.py``."""
+
     selective = True
 
     @staticmethod
@@ -202,6 +218,8 @@ class BCEWithLogits(losses.BCEWithLogits):
 
 
 class CrossEntropy(losses.CrossEntropy):
+    """Cross-entropy with its gradient, in one pass of ``losses.py``."""
+
     @staticmethod
     def accepts(Z, t, reduction):
         return reduction != "none" and Z.ndim == 2 and t.shape == Z.shape[:1] and accepts_elements(Z)

@@ -3,7 +3,7 @@
 import json
 import math
 
-from ..backend import get_backend
+from ..backend import get_backend, kernels
 from ..datasets import load as load_data
 from ..errors import RangeError, TrainingError, known_name, require_integer
 from ..files import write_whole
@@ -77,6 +77,7 @@ def compare(name="digits", *, optimizers=("gd", "sgd", "momentum", "adam"), loss
             "recipe": recipe.name,
             "data": variants[0].data,
             "seed": seed,
+            "kernels": kernels.get(),
             "epochs": variants[0].epochs,
             "left_out": [f"{v.optimizer} with {v.loss}" for v in variants[len(runs) :]],
             "interrupted": stopped,

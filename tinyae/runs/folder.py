@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import FileWriteError, ModelFileError, RangeError, StateError, TinyaeError
+from ..backend import KERNELS
+from ..errors import FileWriteError, ModelFileError, RangeError, StateError, TinyaeError, known_name
 from ..files import locked, write_whole
 from ..recipes import Recipe
 
@@ -37,6 +38,7 @@ class RunSettings:
     seed: int
     backend: str
     example_shape: tuple
+    kernels: str = "fast"
 
 
 class RunFolder:
@@ -260,7 +262,8 @@ class RunFolder:
         try:
             about = json.loads(path.read_text())
             recipe, shape = Recipe.from_settings(about["recipe"]), tuple(map(int, about["example_shape"]))
-            return RunSettings(recipe, int(about["seed"]), str(about["backend"]), shape)
+            kernels = known_name("kernels", about.get("kernels", "fast"), KERNELS)
+            return RunSettings(recipe, int(about["seed"]), str(about["backend"]), shape, kernels)
         except (TinyaeError, OSError, ValueError, LookupError, TypeError) as error:
             raise StateError(
                 f"{path} is damaged or of another tinyae: {str(error).rstrip('.')}. Restore it from a copy, or train again."

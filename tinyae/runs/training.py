@@ -6,9 +6,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from ..backend import get_backend
+from ..backend import get_backend, kernels
 from ..checkpoint import Checkpoint
-from ..context import manual_seed
+from ..context import manual_seed, use_kernels
 from ..datasets import load as load_data
 from ..datasets.own import NAMES
 from ..errors import FileWriteError, RangeError, TrainingError, known_name, require_integer, require_number
@@ -42,7 +42,7 @@ def train(name, *, data=None, labels=None, epochs=None, batch_size=None, lr=None
     new_figure(1, 1)  # without Matplotlib, say so before the training and not after it
     sets = load_data(recipe.data, recipe.labels)
     model, optimizer = build(recipe, sets, seed, place)
-    settings = RunSettings(recipe, seed, place.name, sets[0][0].shape[1:])
+    settings = RunSettings(recipe, seed, place.name, sets[0][0].shape[1:], kernels.get())
     with RunFolder.new(recipe.name, out, overwrite) as folder:
         folder.begin(settings)
         return run(settings, sets, model, optimizer, folder, progress, resuming=False)
@@ -64,7 +64,7 @@ def resume(path, *, epochs=None, progress=True):
     new_figure(1, 1)
     sets = load_data(settings.recipe.data, settings.recipe.labels)
     model, optimizer = build(settings.recipe, sets, settings.seed, get_backend(settings.backend))
-    with folder:
+    with folder, use_kernels(settings.kernels):
         folder.claim("resume")
         return run(settings, sets, model, optimizer, folder, progress, resuming=True)
 
@@ -155,6 +155,7 @@ def run(settings, sets, model, optimizer, folder, progress, resuming):
         history.save(folder / "history.jsonl")
         result = describe_run(recipe, model, history, sets) | {
             "backend": place.name,
+            "kernels": settings.kernels,
             "optimizer": recipe.optimizer,
             "lr": optimizer.lr,
             "batch_size": len(x) if optimizer.full_batch else min(recipe.batch_size, len(x)),
