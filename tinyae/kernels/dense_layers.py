@@ -12,6 +12,7 @@ from .threads import parts_of
 CODES = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
 WORTH = 1 << 14  # numbers that need not go from core to core: worth two waits for each other
 PLANS = 100  # batch sizes that are remembered
+NO_GRADIENTS = np.empty((0, 2), np.int64)
 
 
 def nothing():
@@ -93,18 +94,9 @@ class Layers:
         Y, hidden = made.arrays
         scratch = empty((plan.scratch_size,), self.dtype)
         loops.dense.run(
-            plan.forward,
-            NUMPY.address(X),
-            made.addresses[0],
-            0,
-            0,
-            plan.table,
-            NO_GRADIENTS,
-            N,
-            hidden,
-            scratch,
+            plan.forward, NUMPY.address(X), made.addresses[0], 0, 0, plan.table, NO_GRADIENTS, N, hidden, scratch,
             plan.parts,
-        )
+        )  # fmt: skip
         return Y, hidden
 
     def backward(self, X, Y, hidden, gY, needed):
@@ -113,11 +105,8 @@ class Layers:
         plan = self.plan(N)
         if not fits(gY, self.dtype):
             gY = np.ascontiguousarray(gY)
-        gX, lowest = (
-            (empty(X.shape, self.dtype), 0)
-            if needed[0]
-            else (None, needed.index(True) // 2 - (needed.index(True) % 2 == 0))
-        )
+        gX = empty(X.shape, self.dtype) if needed[0] else None
+        lowest = 0 if needed[0] else (needed.index(True) - 1) // 2  # the first layer of which anything is needed
         gradients = take(self.gradient_shapes[2 * lowest :], self.dtype)
         scratch = empty((plan.scratch_size,), self.dtype)
         loops.dense.run(
@@ -125,9 +114,6 @@ class Layers:
             gradients.addresses.reshape(-1, 2), N, hidden, scratch, plan.parts,
         )  # fmt: skip
         return gX, *[None] * (2 * lowest), *gradients.arrays
-
-
-NO_GRADIENTS = np.empty((0, 2), np.int64)
 
 
 class Plan:
@@ -139,26 +125,22 @@ class Plan:
 
     def __init__(self, layers, N, parts):
         self.parts = parts
-        self.rows_needed = rows_needed = [  # is every row of gZ needed by every thread?
-            not more_examples(N, I) for I in layers.widths[:-1]
-        ]
-        sizes = list(zip(layers.widths, layers.widths[1:]))
-        self.by_inputs = [
-            parts > 1 and I * O - N * O - (N * I // 2 if l else 0) >= WORTH for l, (I, O) in enumerate(sizes)
-        ]
-        rows, block = [], parts * loops.dense.BLOCK
-        hidden = scratch = 0
-        addresses = zip(layers.addresses[::2], layers.addresses[1::2])
-        for (W, b), (I, O), f, all_rows in zip(addresses, sizes, layers.activations, rows_needed):
-            slopes, sums, pieces = scratch, scratch + (N if all_rows else block) * O, 0
-            scratch = sums + parts * O
-            if not all_rows:
-                pieces, scratch = scratch, scratch + parts * I * O
-            rows.append([W, b, I, O, CODES[f], hidden, slopes, sums, pieces, not all_rows])
+        self.by_inputs = []  # of each layer: is it divided by inputs?
+        table, hidden, scratch, sums_forward = [], 0, 0, 0  # the latter: how much room has been given away
+        for l, (I, O) in enumerate(zip(layers.widths, layers.widths[1:])):
+            moved = N * O + (N * I // 2 if l else 0)
+            self.by_inputs.append(parts > 1 and I * O - moved >= WORTH)
+            sums_forward = max(sums_forward, parts * N * O if self.by_inputs[l] else 0)
+            in_pieces = N > I  # is W's gradient, a sum over examples, divided by them?
+            slopes, scratch = scratch, scratch + (parts * loops.dense.BLOCK if in_pieces else N) * O
+            sums, scratch = scratch, scratch + parts * O
+            pieces, scratch = scratch, scratch + (parts * I * O if in_pieces else 0)
+            W, b = layers.addresses[2 * l : 2 * l + 2]
+            table.append([W, b, I, O, CODES[layers.activations[l]], hidden, slopes, sums, pieces, in_pieces])
             hidden += N * O
-        self.table = np.array(rows, np.int64)
-        self.hidden_size = hidden - N * sizes[-1][1]
-        self.scratch_size = max(scratch, parts * N * max(O for _, O in sizes))
+        self.table = np.array(table, np.int64)
+        self.hidden_size = hidden - N * layers.widths[-1]  # the last layer's Y is not in there
+        self.scratch_size = max(scratch, sums_forward)  # forward and backward do not need theirs at the same time
         self.forward = self.stages_forward()
         self._backward: dict = {}  # lowest layer -> stages
 
@@ -189,8 +171,3 @@ class Plan:
             stages.append([kinds.WEIGHTS, lowest, last])
             found = self._backward[lowest] = np.array(stages, np.int64)
         return found
-
-
-def more_examples(N, I):
-    """Is the gradient of a layer's weights, a sum over examples, divided by them: are there more of them than inputs?"""
-    return N > I
