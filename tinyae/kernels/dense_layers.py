@@ -150,7 +150,7 @@ class Plan:
         for l, by_inputs in enumerate(self.by_inputs):
             if by_inputs:
                 stages += [[kinds.SUM_INPUTS, l, l], [kinds.JOIN, l, l]]
-            elif stages and stages[-1][0] == kinds.THROUGH:
+            elif stages:  # these rows of the batch are already in this thread's hands
                 stages[-1][2] = l
             else:
                 stages.append([kinds.THROUGH, l, l])

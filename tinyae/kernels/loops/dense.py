@@ -108,7 +108,7 @@ def sum_inputs(x, y, layers, l, N, hidden, scratch, part, parts):
 
 @inner
 def join(x, y, layers, l, N, hidden, scratch, part, parts):
-    """The stage JOIN: these sums added, with bias and activation, for some examples."""
+    """How the stage JOIN begins: these sums added, with bias and activation, for some examples."""
     O, rows = layers[l, OUTPUTS], share(N, 1, part, parts)
     _, b = parameters(layers, l, hidden)
     Y = output(y, layers, l, N, hidden)
@@ -118,7 +118,7 @@ def join(x, y, layers, l, N, hidden, scratch, part, parts):
 
 @inner
 def through(x, y, layers, first, last, N, hidden, part, parts):
-    """The stage THROUGH: f(X W + b) of the layers from ``first`` to ``last``, for some examples."""
+    """The stage THROUGH, and how JOIN goes on: f(X W + b) of the layers from ``first`` to ``last``, for some examples."""
     rows = share(N, 1, part, parts)
     for l in range(first, last + 1):
         W, b = parameters(layers, l, hidden)
@@ -268,6 +268,7 @@ def run(stages, x, y, gy, gx, layers, gradients, N, hidden, scratch, parts):
                 sum_inputs(x, y, layers, first, N, hidden, scratch, me, parts)
             elif kind == JOIN:
                 join(x, y, layers, first, N, hidden, scratch, me, parts)
+                through(x, y, layers, first + 1, last, N, hidden, me, parts)
             elif kind == THROUGH:
                 through(x, y, layers, first, last, N, hidden, me, parts)
             elif kind == BACK:
