@@ -6,7 +6,6 @@ import warnings
 import numpy as np
 
 import tinyae as ta
-from tinyae.info import blas_libraries
 
 from .contestant import BETA1, BETA2, EPS, LR, Contestant
 
@@ -37,11 +36,11 @@ class TinyaeLoop(Contestant):
 
     @staticmethod
     def about():
-        threads = blas_libraries()
-        if "numba" in sys.modules:
-            threads.append(f"numba {sys.modules['numba'].get_num_threads()} threads")
         versions = {"tinyae": ta.__version__, "numpy": np.__version__}
-        return {"versions": versions, "threads": "; ".join(threads), "precision": "float32"}
+        if "numba" in sys.modules:
+            versions["numba"] = sys.modules["numba"].__version__
+        threads = f"{ta.get_num_threads()} (tinyae.get_num_threads()), of numba's pool"
+        return {"versions": versions, "threads": threads, "precision": "float32"}
 
 
 class TinyaeFit(Contestant):
