@@ -11,6 +11,7 @@ from .threads import parts_of
 
 CODES = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
 WORTH = 1 << 14  # numbers that need not go from core to core: worth two waits for each other
+APART = 32  # numbers: two cache lines or more, for a processor fetches lines in pairs
 PLANS = 100  # batch sizes that are remembered
 NO_GRADIENTS = np.empty((0, 2), np.int64)
 
@@ -116,6 +117,12 @@ class Layers:
         return gX, *[None] * (2 * lowest), *gradients.arrays
 
 
+def apart(size):
+    """So many numbers, and what keeps the next ones out of their last cache lines: two threads that write to one line
+    wait for each other."""
+    return (size + APART - 1) // APART * APART
+
+
 class Plan:
     """What the loops are told for N examples: the stages, the table of the layers, how much room they need.
 
@@ -132,11 +139,11 @@ class Plan:
             self.by_inputs.append(parts > 1 and I * O - moved >= WORTH)
             sums_forward = max(sums_forward, parts * N * O if self.by_inputs[l] else 0)
             in_pieces = N > I  # is W's gradient, a sum over examples, divided by them?
-            slopes, scratch = scratch, scratch + (parts * loops.dense.BLOCK if in_pieces else N) * O
-            sums, scratch = scratch, scratch + parts * O
+            slopes, scratch = scratch, scratch + apart((parts * loops.dense.BLOCK if in_pieces else N) * O)
+            sums, scratch = scratch, scratch + parts * apart(O)
             pieces, scratch = scratch, scratch + (parts * I * O if in_pieces else 0)
             W, b = layers.addresses[2 * l : 2 * l + 2]
-            table.append([W, b, I, O, CODES[layers.activations[l]], hidden, slopes, sums, pieces, in_pieces])
+            table.append([W, b, I, O, CODES[layers.activations[l]], hidden, slopes, sums, apart(O), pieces, in_pieces])
             hidden += N * O
         self.table = np.array(table, np.int64)
         self.hidden_size = hidden - N * layers.widths[-1]  # the last layer's Y is not in there

@@ -13,7 +13,7 @@ none), then I, O, the number of the activation, and where in ``hidden`` or ``scr
 
 * Y (N, O), if the layer is not the last: the address of the last one's is an argument;
 * gZ (N, O); or if the gradient of W is summed up in pieces, a block of rows for each thread, (parts, 64, O);
-* the sums over gZ's rows (parts, O); the pieces of W's gradient (parts, I, O), one from each thread's examples;
+* the sums over gZ's rows (parts, at least O); the pieces of W's gradient (parts, I, O), one from each thread's examples;
 
 and whether there are such pieces: if there are more examples than inputs, a product over some examples is the smaller one.
 """
@@ -29,7 +29,7 @@ from .subnormals import flush_subnormals, restore
 
 BLOCK = 64  # examples that go through the backward pass together, so that what they leave stays in the cache
 # the columns of the table of layers
-W_AT, B_AT, INPUTS, OUTPUTS, ACTIVATION, HIDDEN_AT, SLOPES_AT, SUMS_AT, PIECES_AT, IN_PIECES = range(10)
+W_AT, B_AT, INPUTS, OUTPUTS, ACTIVATION, HIDDEN_AT, SLOPES_AT, SUMS_AT, SUM_SIZE, PIECES_AT, IN_PIECES = range(11)
 SUM_INPUTS, JOIN, THROUGH, BACK, BACK_TO_INPUTS, WEIGHTS = range(6)  # the kinds of stages
 
 
@@ -163,7 +163,7 @@ def slopes_of(scratch, layers, l, part, rows):
 @inner
 def sums_of(scratch, layers, l, part):
     """The sum of gZ (O,) over one thread's examples."""
-    start = layers[l, SUMS_AT] + part * layers[l, OUTPUTS]
+    start = layers[l, SUMS_AT] + part * layers[l, SUM_SIZE]
     return scratch[start : start + layers[l, OUTPUTS]]
 
 
@@ -249,7 +249,7 @@ def run(stages, x, y, gy, gx, layers, gradients, N, hidden, scratch, parts):
         Kind, first and last layer of each.
     x, y, gy, gx : addresses
         Of X (N, I), the last layer's Y (N, O), its gradient, and where X's gradient goes (0: nowhere).
-    layers : int64 array (layers, 10)
+    layers : int64 array (layers, 11)
     gradients : int64 array (layers, 2)
         Addresses where the gradients of W and b go, from that of the lowest layer on which has any.
     hidden : array
