@@ -18,7 +18,7 @@ some rows of every batch. Rows and not columns: neighbours in memory are fetched
 import numpy as np
 
 from ..compiling import inner
-from .vectors import REGISTER, load, multiply_add, store, store_transposed
+from .vectors import REGISTER, load, load_some, multiply_add, store, store_some, store_some_transposed, store_transposed
 
 ROWS = 8  # of a tile
 DEPTH = 128
@@ -78,42 +78,58 @@ def row_tile(A, i, B, above, j, first, last, Y, p, q):
 
 
 @inner
-def narrow_tile(A, i, count, B, above, first, last, sums, Y, q, n):
-    """``count`` rows of a tile of only n columns, by way of ``sums``, which is as wide as a tile."""
-    for p in range(count):
-        for column in range(n):
-            sums[p, column] = Y[i + p, q + column]
-    if count == ROWS:
-        tile(A, i, B, above, 0, first, last, sums, 0, 0)
-    else:
-        for p in range(count):
-            row_tile(A, i + p, B, above, 0, first, last, sums, p, 0)
-    for p in range(count):
-        for column in range(n):
-            Y[i + p, q + column] = sums[p, column]
+def narrow_tile(A, i, B, above, j, first, last, Y, p, q, n):
+    """The same for n columns that do not fill a register, or one register of them."""
+    c0, c1, c2, c3 = (
+        load_some(Y, p, q, n),
+        load_some(Y, p + 1, q, n),
+        load_some(Y, p + 2, q, n),
+        load_some(Y, p + 3, q, n),
+    )
+    c4, c5, c6, c7 = (
+        load_some(Y, p + 4, q, n),
+        load_some(Y, p + 5, q, n),
+        load_some(Y, p + 6, q, n),
+        load_some(Y, p + 7, q, n),
+    )
+    for k in range(first, last):
+        x = load_some(B, k - above, j, n)
+        c0, c1 = multiply_add(A[i, k], x, c0), multiply_add(A[i + 1, k], x, c1)
+        c2, c3 = multiply_add(A[i + 2, k], x, c2), multiply_add(A[i + 3, k], x, c3)
+        c4, c5 = multiply_add(A[i + 4, k], x, c4), multiply_add(A[i + 5, k], x, c5)
+        c6, c7 = multiply_add(A[i + 6, k], x, c6), multiply_add(A[i + 7, k], x, c7)
+    store_some(c0, Y, p, q, n), store_some(c1, Y, p + 1, q, n)
+    store_some(c2, Y, p + 2, q, n), store_some(c3, Y, p + 3, q, n)
+    store_some(c4, Y, p + 4, q, n), store_some(c5, Y, p + 5, q, n)
+    store_some(c6, Y, p + 6, q, n), store_some(c7, Y, p + 7, q, n)
+
+
+@inner
+def narrow_row(A, i, B, above, j, first, last, Y, p, q, n):
+    """The same for row i alone."""
+    c = load_some(Y, p, q, n)
+    for k in range(first, last):
+        c = multiply_add(A[i, k], load_some(B, k - above, j, n), c)
+    store_some(c, Y, p, q, n)
 
 
 @inner
 def pack(B, transposed, j, n, first, last, panel):
     """panel[k - first, q] <- B[k, j + q], or B[j + q, k] of a B that is meant transposed; for q below n."""
     L = REGISTER // B.itemsize
-    if transposed:
-        squares = first + (last - first) // L * L
-        for q in range(0, n, L):
-            if q + L <= n:
-                for k in range(first, squares, L):
+    for q in range(0, n, L):
+        if transposed:
+            for k in range(first, last, L):
+                if q + L <= n and k + L <= last:
                     store_transposed(B, j + q, k, panel, k - first, q)
-            for row in range(q, min(q + L, n)):
-                source = B[j + row]
-                for k in range(squares if q + L <= n else first, last):
-                    panel[k - first, row] = source[k]
-    else:
-        for k in range(first, last):
-            if n == 2 * L:
-                store(load(B, k, j), panel, k - first, 0), store(load(B, k, j + L), panel, k - first, L)
-            else:
-                for q in range(n):
-                    panel[k - first, q] = B[k, j + q]
+                else:
+                    store_some_transposed(B, j + q, k, n - q, last - k, panel, k - first, q)
+        elif q + L <= n:
+            for k in range(first, last):
+                store(load(B, k, j + q), panel, k - first, q)
+        else:
+            for k in range(first, last):
+                store(load_some(B, k, j + q, n - q), panel, k - first, q)
 
 
 @inner
@@ -125,8 +141,8 @@ def product(A, B, transposed, b, Y, rows, inner_axis, left, add):
     added to what is there.
     """
     (top, bottom), (first, last) = rows, inner_axis
-    N, width = B.shape[0] if transposed else B.shape[1], 2 * (REGISTER // B.itemsize)
-    panel, sums = np.empty((DEPTH, width), B.dtype), np.empty((ROWS, width), B.dtype)
+    N, L = B.shape[0] if transposed else B.shape[1], REGISTER // B.itemsize
+    panel = np.empty((DEPTH, 2 * L), B.dtype)
     direct = not transposed and bottom - top <= FEW
     for i in range(top, bottom):
         y = Y[i, left : left + N]
@@ -136,20 +152,23 @@ def product(A, B, transposed, b, Y, rows, inner_axis, left, add):
                 y[j] = bias[j]
         elif not add:
             y[:] = 0
+    whole = top + (bottom - top) // ROWS * ROWS  # the rows from here on do not fill a tile
     for start in range(first, last, DEPTH):
         stop = min(start + DEPTH, last)
-        for j in range(0, N, width):
-            n, q = min(width, N - j), left + j
+        for j in range(0, N, 2 * L):
+            n = min(2 * L, N - j)
             source, above, column = B, 0, j
-            if not direct or n < width:
+            if not direct:
                 pack(B, transposed, j, n, start, stop, panel)
                 source, above, column = panel, start, 0
-            for i in range(top, bottom, ROWS):
-                count = min(ROWS, bottom - i)
-                if n == width and count == ROWS:
-                    tile(A, i, source, above, column, start, stop, Y, i, q)
-                elif n == width:
-                    for row in range(i, bottom):
-                        row_tile(A, row, source, above, column, start, stop, Y, row, q)
-                else:  # too few columns for whole registers
-                    narrow_tile(A, i, count, source, above, start, stop, sums, Y, q, n)
+            if n == 2 * L:
+                for i in range(top, whole, ROWS):
+                    tile(A, i, source, above, column, start, stop, Y, i, left + j)
+                for i in range(whole, bottom):
+                    row_tile(A, i, source, above, column, start, stop, Y, i, left + j)
+            else:
+                for q in range(0, n, L):
+                    for i in range(top, whole, ROWS):
+                        narrow_tile(A, i, source, above, column + q, start, stop, Y, i, left + j + q, n - q)
+                    for i in range(whole, bottom):
+                        narrow_row(A, i, source, above, column + q, start, stop, Y, i, left + j + q, n - q)

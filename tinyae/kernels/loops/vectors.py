@@ -28,11 +28,6 @@ REGISTER = register_bytes()
 # ---------------------------------------------------------------- what they mean
 
 
-def zeros(A):
-    """A vector of zeros, of A's type."""
-    return np.zeros(REGISTER // A.itemsize, A.dtype)
-
-
 def load(A, i, j):
     """The numbers A[i, j], A[i, j + 1], ... that fill a register. The rows of A are contiguous."""
     return A[i, j : j + REGISTER // A.itemsize].copy()
@@ -48,10 +43,33 @@ def multiply_add(a, x, y):
     return a * x + y
 
 
+def load_some(A, i, j, n):
+    """The first n of them (none, if n < 1), and zeros behind; what is beyond them is not touched."""
+    lanes = REGISTER // A.itemsize
+    x = np.zeros(lanes, A.dtype)
+    n = max(0, min(n, lanes))
+    x[:n] = A[i, j : j + n]
+    return x
+
+
+def store_some(x, A, i, j, n):
+    """Write the first n numbers of x only."""
+    n = max(0, min(n, x.size))
+    A[i, j : j + n] = x[:n]
+
+
 def store_transposed(A, i, j, out, p, q):
     """Write the transpose of a square of A, as wide as a register, from A[i, j] on, to out from out[p, q] on."""
-    L = REGISTER // A.itemsize
-    out[p : p + L, q : q + L] = A[i : i + L, j : j + L].T
+    lanes = REGISTER // A.itemsize
+    out[p : p + lanes, q : q + lanes] = A[i : i + lanes, j : j + lanes].T
+
+
+def store_some_transposed(A, i, j, rows, columns, out, p, q):
+    """The same where only so many rows and columns of the square are there; what would come from others is 0."""
+    lanes = REGISTER // A.itemsize
+    square, n, m = np.zeros((lanes, lanes), A.dtype), min(rows, lanes), min(columns, lanes)
+    square[:n, :m] = A[i : i + n, j : j + m]
+    out[p : p + lanes, q : q + lanes] = square.T
 
 
 # ---------------------------------------------------------------- what they become
@@ -78,16 +96,6 @@ def place(context, builder, kind, matrix, index, vector):
     array = context.make_array(kind)(context, builder, matrix)
     item = cgutils.get_item_pointer(context, builder, kind, array, index, wraparound=False)
     return builder.bitcast(item, vector.as_pointer())
-
-
-@intrinsic
-def _zeros(typing, A):
-    kind = Vector(A.dtype)
-
-    def code(context, builder, signature, values):
-        return ir.Constant(context.get_value_type(kind), None)
-
-    return kind(A), code
 
 
 @intrinsic
@@ -130,40 +138,117 @@ def _multiply_add(typing, a, x, y):
     return y(a if isinstance(a, Vector) else x.element, x, y), code
 
 
+def some(builder, vector, n):
+    """A mask: the places of a vector that are below n."""
+    number = ir.IntType(64)
+    places = ir.Constant(ir.VectorType(number, vector.count), list(range(vector.count)))
+    first = builder.insert_element(ir.Constant(places.type, ir.Undefined), n, ir.Constant(ir.IntType(32), 0))
+    every = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    return builder.icmp_signed("<", places, builder.shuffle_vector(first, first, every))
+
+
+def masked(builder, name, result, address, *arguments):
+    """Call LLVM's load or store that leaves out what a mask says."""
+    vector = address.type.pointee
+    kind = f"v{vector.count}f{64 if isinstance(vector.element, ir.DoubleType) else 32}"
+    function_type = ir.FunctionType(result, [argument.type for argument in arguments])
+    function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.masked.{name}.{kind}.p0")
+    return builder.call(function, arguments)
+
+
+def load_below(builder, address, n):
+    """The vector at an address, zeros from place n on."""
+    vector = address.type.pointee
+    align = ir.Constant(ir.IntType(32), 8 if isinstance(vector.element, ir.DoubleType) else 4)
+    arguments = address, align, some(builder, vector, n), ir.Constant(vector, None)
+    return masked(builder, "load", vector, address, *arguments)
+
+
+@intrinsic
+def _load_some(typing, A, i, j, n):
+    kind = Vector(A.dtype)
+
+    def code(context, builder, signature, values):
+        address = place(context, builder, signature.args[0], values[0], values[1:3], context.get_value_type(kind))
+        return load_below(builder, address, values[3])
+
+    return kind(A, types.intp, types.intp, types.intp), code
+
+
+@intrinsic
+def _store_some(typing, x, A, i, j, n):
+    def code(context, builder, signature, values):
+        vector = values[0].type
+        address = place(context, builder, signature.args[1], values[1], values[2:4], vector)
+        align = ir.Constant(ir.IntType(32), x.element.bitwidth // 8)
+        masked(builder, "store", ir.VoidType(), address, values[0], address, align, some(builder, vector, values[4]))
+        return context.get_dummy_value()
+
+    return types.none(x, A, types.intp, types.intp, types.intp), code
+
+
+def write_transposed(context, builder, A, matrix, i, j, out, target, p, q, load_row):
+    """Load a square row by row, exchange its quarters, and write it."""
+    lanes, vector = Vector(A.dtype).lanes, context.get_value_type(Vector(A.dtype))
+
+    def row(array, kind, i, j, number):
+        return place(context, builder, kind, array, (builder.add(i, ir.Constant(i.type, number)), j), vector)
+
+    def pick(x, y, mask):
+        return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), lanes), mask))
+
+    found = [load_row(row(matrix, A, i, j, number), number) for number in range(lanes)]
+    half = lanes // 2
+    while half:  # exchange the upper right with the lower left quarter; then the same within each quarter
+        for r in range(lanes):
+            if not r & half:
+                x, y = found[r], found[r + half]
+                found[r] = pick(x, y, [k if not k & half else lanes + k - half for k in range(lanes)])
+                found[r + half] = pick(x, y, [k + half if not k & half else lanes + k for k in range(lanes)])
+        half //= 2
+    for number in range(lanes):
+        builder.store(found[number], row(target, out, p, q, number)).align = A.dtype.bitwidth // 8
+    return context.get_dummy_value()
+
+
 @intrinsic
 def _store_transposed(typing, A, i, j, out, p, q):
     def code(context, builder, signature, values):
-        lanes = Vector(A.dtype).lanes
-        kind = context.get_value_type(Vector(A.dtype))
+        matrix, i, j, target, p, q = values
 
-        def row(matrix, array, i, j, number):
-            i = builder.add(i, ir.Constant(i.type, number))
-            return place(context, builder, array, matrix, (i, j), kind)
+        def load_row(address, number):
+            found = builder.load(address)
+            found.align = A.dtype.bitwidth // 8
+            return found
 
-        def pick(x, y, mask):
-            return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(ir.IntType(32), lanes), mask))
-
-        rows = []
-        for number in range(lanes):
-            rows.append(builder.load(row(values[0], A, values[1], values[2], number)))
-            rows[-1].align = A.dtype.bitwidth // 8
-        half = lanes // 2
-        while half:  # exchange the upper right with the lower left quarter; then the same within each quarter
-            for r in range(lanes):
-                if not r & half:
-                    x, y = rows[r], rows[r + half]
-                    rows[r] = pick(x, y, [k if not k & half else lanes + k - half for k in range(lanes)])
-                    rows[r + half] = pick(x, y, [k + half if not k & half else lanes + k for k in range(lanes)])
-            half //= 2
-        for number in range(lanes):
-            builder.store(rows[number], row(values[3], out, values[4], values[5], number)).align = A.dtype.bitwidth // 8
-        return context.get_dummy_value()
+        return write_transposed(context, builder, A, matrix, i, j, out, target, p, q, load_row)
 
     return types.none(A, types.intp, types.intp, out, types.intp, types.intp), code
 
 
-overload(zeros)(lambda A: lambda A: _zeros(A))
+@intrinsic
+def _store_some_transposed(typing, A, i, j, rows, columns, out, p, q):
+    def code(context, builder, signature, values):
+        matrix, i, j, rows, columns, target, p, q = values
+
+        def load_row(address, number):
+            there = builder.icmp_signed("<", ir.Constant(rows.type, number), rows)
+            return load_below(builder, address, builder.select(there, columns, ir.Constant(columns.type, 0)))
+
+        return write_transposed(context, builder, A, matrix, i, j, out, target, p, q, load_row)
+
+    whole = types.intp
+    return types.none(A, whole, whole, whole, whole, out, whole, whole), code
+
+
 overload(load)(lambda A, i, j: lambda A, i, j: _load(A, i, j))
 overload(store)(lambda x, A, i, j: lambda x, A, i, j: _store(x, A, i, j))
 overload(multiply_add)(lambda a, x, y: lambda a, x, y: _multiply_add(a, x, y))
+overload(load_some)(lambda A, i, j, n: lambda A, i, j, n: _load_some(A, i, j, n))
+overload(store_some)(lambda x, A, i, j, n: lambda x, A, i, j, n: _store_some(x, A, i, j, n))
 overload(store_transposed)(lambda A, i, j, out, p, q: lambda A, i, j, out, p, q: _store_transposed(A, i, j, out, p, q))
+overload(store_some_transposed)(
+    lambda A, i, j, rows, columns, out, p, q: (
+        lambda A, i, j, rows, columns, out, p, q: _store_some_transposed(A, i, j, rows, columns, out, p, q)
+    )
+)
