@@ -173,7 +173,8 @@ class Plan:
                     stages[-1][1] = l
                 else:
                     stages.append([kinds.BACK, l, l])
-                if self.by_inputs[l] and l > lowest:
+                # columns of gX for all examples can only be handed to a layer that has room for all of them
+                if self.by_inputs[l] and l > lowest and not self.table[l - 1, kinds.IN_PIECES]:
                     stages.append([kinds.BACK_TO_INPUTS, l, l])
             stages.append([kinds.WEIGHTS, lowest, last])
             found = self._backward[lowest] = np.array(stages, np.int64)
