@@ -184,6 +184,8 @@ def back(x, y, gy, gx, layers, first, last, N, hidden, scratch, part, parts):
     (top, bottom), none = share(N, 1, part, parts), np.empty((1, 0), hidden.dtype)
     for l in range(first, last + 1):
         sums_of(scratch, layers, l, part)[:] = 0
+        if layers[l, IN_PIECES] and top == bottom:  # more threads than examples: this one's piece is added too
+            pieces_of(scratch, layers, l, parts)[part].reshape(-1)[:] = 0
     for start in range(top, bottom, BLOCK):
         rows = start, min(start + BLOCK, bottom)
         block = (0, rows[1] - rows[0])
