@@ -271,6 +271,9 @@ class Places:
         self.widths = np.array([t.size // t.shape[0] if t.ndim > 1 else t.size for t, _ in pairs])
         self.work = sum(tensor.size for tensor, _ in pairs)
 
+    def __reduce__(self):
+        return type(None), ()  # a copy of the optimizer, or an unpickled one, looks for itself
+
     def hold(self, pairs):
         """Are these still the arrays?"""
         if len(pairs) != len(self.gradients):
