@@ -266,6 +266,7 @@ class Places:
         self.gradients = [weakref.ref(tensor.grad) for tensor, _ in pairs]
         arrays = [[tensor.data, tensor.grad, *state.values()] for tensor, state in pairs]
         self.fit = all(fits(array, dtype) for row in arrays for array in row)
+        self.fit = self.fit and all(array.flags.writeable for array in self.kept)
         self.places = np.array([[array.__array_interface__["data"][0] for array in row] for row in arrays])
         self.rows = np.array([t.shape[0] if t.ndim > 1 else 1 for t, _ in pairs])
         self.widths = np.array([t.size // t.shape[0] if t.ndim > 1 else t.size for t, _ in pairs])
