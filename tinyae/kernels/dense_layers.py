@@ -69,7 +69,6 @@ class Layers:
         """X (N, I) of their type, C-contiguous, and large enough."""
         return (
             self.fit
-            and X.dtype is self.dtype
             and X.ndim == 2
             and X.shape[1] == self.widths[0]
             and ENOUGH <= len(X) * self.weights

@@ -44,6 +44,6 @@ loops = Loops()
 
 
 def fits(array, dtype):
-    """A C-contiguous array of the type."""
+    """A C-contiguous array of the type; one that was unpickled has a type object of its own."""
     flags = array.flags
-    return array.dtype is dtype and flags.c_contiguous and flags.aligned
+    return (array.dtype is dtype or array.dtype == dtype) and flags.c_contiguous and flags.aligned
