@@ -9,6 +9,7 @@ switched off or set.
 import os
 
 from ..errors import RangeError, brief, require_integer
+from .loading import numba_works
 
 GRAIN = 60_000  # multiplications that are worth waking a thread for
 _forked = False
@@ -43,6 +44,8 @@ def threads_of_pool():
     The layer "workqueue" takes a millisecond to wake up and ends the program when two threads of Python use it
     at once: with it, and with none, one thread is used.
     """
+    if not numba_works():
+        return 1, "none"
     import numba
 
     try:
