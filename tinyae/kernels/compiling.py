@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numba
@@ -80,7 +81,9 @@ def compiled(loop, parallel, kind):
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = os.path.join(folder, kind)
     try:
-        return numba.njit(cache=True, **options)(loop)
+        function = numba.njit(cache=True, **options)(loop)
+        forgive(function._cache)
+        return function
     except (RuntimeError, OSError) as error:
         complain(error)
         return numba.njit(**options)(loop)
@@ -92,6 +95,7 @@ def compiled(loop, parallel, kind):
 
 _folder = None
 _searched = False
+_complained = False
 
 
 def cache_folder():
@@ -117,6 +121,27 @@ def cache_folder():
     return _folder
 
 
+def forgive(cache):
+    """Make the cache of a function go on where numba's would stop a training: a damaged file is made anew, a full disk told."""
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_overload(*arguments):
+        try:
+            return load(*arguments)
+        except Exception:  # whatever unpickling a damaged file raises
+            with suppress(OSError):
+                cache.flush()
+            return None
+
+    def save_overload(*arguments):
+        try:
+            save(*arguments)
+        except OSError as error:
+            complain(error)
+
+    cache.load_overload, cache.save_overload = load_overload, save_overload
+
+
 def candidates():
     """Where compiled kernels may be kept, the best place first."""
     if numba.config.CACHE_DIR:
@@ -137,6 +162,10 @@ def fingerprint():
 
 def complain(reason, instead=None):
     """Say once that compiled kernels cannot be kept where they belong."""
+    global _complained
+    if _complained:
+        return
+    _complained = True
     then = f"They are kept in {instead}" if instead else "They are compiled anew in every run, which takes some seconds"
     warnings.warn(
         f"kernels: the cache of compiled kernels cannot be written: {reason}. {then}. "
