@@ -166,7 +166,7 @@ def reduced_loss(loop, prediction, target, terms, reduction):
 
 def scaled(gradient, gL):
     """The saved gradient times that of the loss, which nearly always is 1: then a view, no copy."""
-    return gradient[:] if gL == 1 else gradient * gL
+    return gradient[...] if gL == 1 else gradient * gL
 
 
 def accepts_pair(P, T, reduction):
