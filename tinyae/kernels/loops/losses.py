@@ -125,7 +125,9 @@ def cross_entropy(Z, t, gZ, scale, parts):
         whole = 0.0
         for n in range(part * N // parts, (part + 1) * N // parts):
             largest, total = shifted_exponentials(Z[n], gZ[n])
-            gap = largest - Z[n, t[n]]  # large numbers that nearly cancel: the condition, never true, makes it stay a term
+            gap = (
+                largest - Z[n, t[n]]
+            )  # large numbers that nearly cancel: the condition, never true, makes it stay a term
             whole += math.log(total) + (like(gap, 0) if gap < 0 else gap)
             share, row = factor / total, gZ[n]
             for k in range(K):
