@@ -21,7 +21,7 @@ from ..compiling import inner
 from .vectors import REGISTER, load, load_some, multiply_add, store, store_some, store_some_transposed, store_transposed
 
 ROWS = 8  # of a tile
-DEPTH = 128
+DEPTH = 128  # of a panel: with two registers of columns 16 KB, a third of the first-level cache
 FEW = 16  # rows of A for which making panels does not pay
 
 
