@@ -70,7 +70,7 @@ class Node:
 
     def watch(self, arrays, inputs, output):
         """Note the versions of the inputs and the output that are themselves among what was saved."""
-        kept = [id(value) for value in self.saved]  # a number among the inputs is its own "array": nothing to watch
+        kept = {id(value) for value in self.saved}  # a number among the inputs is its own "array": nothing to watch
         self.watched = [(x._version, x._version.count) for a, x in zip(arrays, inputs) if id(a) in kept and a is not x]
         if id(output.data) in kept:
             self.watched.append((output._version, output._version.count))

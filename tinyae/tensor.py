@@ -181,7 +181,7 @@ class Tensor(Operators):
                     f"backward: the tensor has shape {self.shape}; only a single number can do without a gradient. "
                     "Reduce it with .sum() or .mean(), or give backward(gradient) of that shape."
                 )
-            gradient = self.backend.xp.ones_like(self.data)
+            gradient = self.backend.xp.ones(self.data.shape, self.data.dtype)
         else:
             if isinstance(gradient, Tensor):
                 if gradient._node is not None:
