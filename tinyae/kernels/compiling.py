@@ -9,6 +9,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import threading
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,9 @@ def inner(function):
     return compiled
 
 
+_lock = threading.Lock()  # numba's setting of the folder is changed for a moment; and one compilation is enough
+
+
 class Kernel:
     """A loop, compiled for all cores and for one, each when it is first needed.
 
@@ -48,15 +52,17 @@ class Kernel:
     @property
     def on_all(self):
         """The function that works in several threads."""
-        if self._on_all is None:
-            self._on_all = compiled(self.loop, ONLY_PRANGE, "all")
+        with _lock:
+            if self._on_all is None:
+                self._on_all = compiled(self.loop, ONLY_PRANGE, "all")
         return self._on_all
 
     @property
     def on_one(self):
         """The function that works in the calling thread."""
-        if self._on_one is None:
-            self._on_one = compiled(self.loop, False, "one")
+        with _lock:
+            if self._on_one is None:
+                self._on_one = compiled(self.loop, False, "one")
         return self._on_one
 
     def __call__(self, *arguments):
