@@ -1,5 +1,10 @@
 """What all tests share: the backends they run on, and random arrays."""
 
+import os
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 
@@ -62,3 +67,47 @@ def made(seed=0):
         ta.Sequential(ta.Flatten(), ta.Dense(64, 16, "relu"), ta.Dropout(0.2), ta.Dense(16, 4)),
         ta.Sequential(ta.GaussianNoise(0.1), ta.Dense(4, 64, "sigmoid"), ta.Reshape(8, 8, 1)),
     )
+
+
+# ---------------------------------------------------------------- for the tests of kernels
+
+# what a program of its own begins with: a short training, and is it right?
+TRAINING = """
+import sys
+import numpy as np
+import tinyae as ta
+
+def train(which="fast", steps=3, width=40):
+    with ta.use_kernels(which):
+        ta.manual_seed(0)
+        model = ta.Sequential(ta.Dense(width, 30, "relu"), ta.Dense(30, width, "sigmoid"))
+        x = ta.Tensor(np.random.default_rng(0).random((200, width), dtype=np.float32))
+        optimizer = ta.SGD(model.parameters(), 1.0)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            y = model(x)
+            node = y._node
+            ta.mse_loss(y, x).backward()
+            optimizer.step()
+    assert ("kernels" in node.op.__module__) == (which == "fast" and KERNELS), node.op
+    return np.concatenate([p.numpy().ravel() for p in model.parameters()])
+
+def right(**options):
+    ours, theirs = train(**options), train("reference", **options)
+    assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(theirs).max(), np.abs(ours - theirs).max()
+    return True
+
+KERNELS = True
+"""
+
+
+def program(code, *arguments, timeout=300, **environment):
+    """What Python prints that runs TRAINING and then this code; None in the environment takes a variable away."""
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
+    variables = {name: str(value) for name, value in variables.items() if value is not None}
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINING + textwrap.dedent(code), *map(str, arguments)],
+        capture_output=True, text=True, env=variables, timeout=timeout,
+    )  # fmt: skip
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout.strip()

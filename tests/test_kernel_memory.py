@@ -84,7 +84,7 @@ def numbers_of(held):
         return held().copy()
     if type(held).__name__ == "flatiter":
         return held.base.copy()
-    return np.array(held, copy=True)
+    return np.asarray(held).copy()
 
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
