@@ -10,6 +10,7 @@ import sys
 BENCHMARKS = {
     "peers": "training steps: tinyae against PyTorch, JAX and Keras, whichever are installed",
     "overhead": "the engine's own cost: per recorded operation on a small array, and to import",
+    "kernels": "each kernel for the CPU against its definition, and against what the machine can do",
     "compare": "two --json files of one benchmark: what changed beyond noise",
 }
 

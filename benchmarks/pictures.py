@@ -64,14 +64,50 @@ def draw_groups(results, path, title, note, unit="ms", scale=1.0, quantity="time
     finish(figure, path, title, note)
 
 
-def draw_bar(axis, place, times, height, colour):
-    """The median as a bar, the middle half of the times as a line, and the number behind both."""
+def draw_shares(panels, path, title, note):
+    """For each heading a panel; in it for each case two bars, the share of the machine's own rate that was reached.
+
+    ``panels`` is {heading: (what 100 % is, [(reference, fast), ...])}; the pairs are results with the keys "rate" and
+    "machine_rate" besides.
+    """
+    rows = max(len(pairs) for _, pairs in panels.values())
+    figure = new_figure(9 * len(panels), 0.56 * rows + 3.6)
+    for axis, (heading, (whole, pairs)) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+        for place, pair in enumerate(pairs):
+            for entry, offset, colour in zip(pair, (-0.2, 0.2), (OTHERS, OURS)):
+                full = 100 * entry["rate"] * entry["median_ms"] / entry["machine_rate"]  # percent times milliseconds
+                shares = [full / time for time in entry["times_ms"]]
+                draw_bar(axis, place + offset, shares, 0.36, colour, f"{entry['median_ms'] * 1e3:,.0f} µs")
+            ratio = pair[0]["median_ms"] / pair[1]["median_ms"]
+            beside(axis, place, f"{ratio:.{2 if ratio < 2 else 1}f}", color=OURS, fontsize=15)
+        beside(axis, -0.9, "times\nas fast", color=OURS, fontsize=12)
+        axis.set_yticks(range(len(pairs)), [reference["case"] for reference, _ in pairs], fontsize=13)
+        axis.axvline(100, color=INK, linewidth=1.5, linestyle="--", zorder=0.5)
+        style(axis, heading, f"percent of what the machine can do:\n{whole}")
+        axis.set_xlim(0, max(130, 1.1 * axis.get_xlim()[1]))
+        axis.set_ylim(rows - 0.4, -0.6)
+    handles = [axis.barh(0, 0, color=colour) for colour in (OTHERS, OURS)]
+    names = ["reference: the definition, in NumPy", "fast: the kernel"]
+    figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=13, frameon=False)
+    finish(figure, path, title, note)
+
+
+def beside(axis, place, text, **look):
+    """A text to the right of the panel, at a place of its vertical axis."""
+    axis.annotate(
+        text, (1.08, place), xycoords=axis.get_yaxis_transform(), va="center", ha="center", weight="bold",
+        annotation_clip=False, **look,
+    )  # fmt: skip
+
+
+def draw_bar(axis, place, times, height, colour, text=None):
+    """The median as a bar, the middle half of the times as a line, and the median or a text behind both."""
     median, (low, high) = statistics.median(times), quartiles(times)
     axis.barh(place, median, height, color=colour)
     axis.plot([low, high], [place, place], color=INK, linewidth=2, solid_capstyle="butt")
     axis.annotate(
-        f"{median:.3g}", (max(median, high), place), xytext=(6, 0), textcoords="offset points",
-        va="center", fontsize=12, color=INK,
+        text or f"{median:.3g}", (max(median, high), place), xytext=(6, 0), textcoords="offset points",
+        va="center", fontsize=12, color=INK, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1} if text else None,
     )  # fmt: skip
 
 

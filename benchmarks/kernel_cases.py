@@ -1,0 +1,232 @@
+"""What ``kernels`` measures: each operation that has a kernel for the CPU, on arrays as training meets them.
+
+Gradients of inputs that are constants are not counted as work, though a definition may compute them.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from itertools import cycle
+from typing import NamedTuple
+
+import numpy as np
+
+import tinyae as ta
+from tinyae import losses, ops
+from tinyae.backend import NUMPY
+from tinyae.data import check_values, order_of, take
+from tinyae.errors import RangeError
+from tinyae.optim import make_optimizer
+from tinyae.random import Generator
+from tinyae.tape import pull_back
+
+from .cases import DEEP, SMALL, initial_weights
+
+GFLOPS, GBYTES = "GFLOP/s", "GB/s"
+BATCHES, PIXELS, EXAMPLES, CLASSES, IMAGES = (32, 256), 784, 10_000, 10, 20_000
+CHECKED_STEPS = 3  # of an optimizer
+
+
+class Case(NamedTuple):
+    """One operation on arrays of one size."""
+
+    title: str
+    prepare: Callable  # () -> (run, results): what is timed; what gives the arrays or texts that are compared
+    work: int  # of one run: additions and multiplications, or bytes that must be read or written at least
+    unit: str
+    place: int = 0  # bytes of memory that it works on, if fewer: what is changed in place is read and written
+    span: int = 0  # bytes that are read in turn by many runs, if more than by one
+
+
+@cache
+def numbers(*shape, kind="normal"):
+    """The same float32 numbers each time, normal or uniform in [0, 1)."""
+    rng = np.random.default_rng(0)
+    return rng.random(shape, np.float32) if kind == "uniform" else rng.standard_normal(shape, np.float32)
+
+
+def alike(run):
+    """What is timed is also what is compared."""
+    return run, run
+
+
+def forward(call):
+    """An operation's forward, by a function that applies it to inputs that ask for no gradient: without a tape."""
+    return alike(lambda: [call().data])
+
+
+def backward(call):
+    """An operation's backward alone; forward has recorded it once. The gradient that reaches it is no constant."""
+    y = call()
+    return alike(lambda: gradients(y, numbers(*y.shape)))
+
+
+def gradients(y, gY):
+    """Those of the inputs of the operation that made y, by the rule that belongs to its forward."""
+    node = y._node
+    return [g for g, source in zip(pull_back(node, gY), node.inputs) if source is not None]
+
+
+# ---------------------------------------------------------------- matrix products
+
+
+def dense():
+    """The layers of the small model one by one, and all layers of the deep one in one operation."""
+    for batch in BATCHES:
+        yield from dense_layers("784-32", SMALL[:2], ["relu"], batch, inside=False)
+        yield from dense_layers("32-784", SMALL[1:], ["sigmoid"], batch, inside=True)
+        yield from dense_layers("deep model", DEEP, ["relu"] * (len(DEEP) - 2) + ["sigmoid"], batch, inside=False)
+
+
+def dense_layers(name, dims, activations, batch, inside):
+    """Forward and backward; ``inside`` a model the gradient of X is needed too, at its beginning not."""
+
+    def call(recorded):
+        X = ta.Tensor(numbers(batch, dims[0], kind="uniform"), recorded and inside)
+        parameters = [ta.Tensor(array, recorded) for pair in initial_weights(dims) for array in pair]
+        return lambda: ta.apply(ops.Dense, X, *parameters, activations=tuple(activations))
+
+    products = [2 * batch * I * O for I, O in zip(dims, dims[1:])]
+    back = 2 * sum(products) - (0 if inside else products[0])
+    yield Case(f"dense {name}, batch {batch}, forward", lambda: forward(call(False)), sum(products), GFLOPS)
+    yield Case(f"dense {name}, batch {batch}, backward", lambda: backward(call(True)), back, GFLOPS)
+
+
+def matmul():
+    """The product of a batch and a weight matrix, its gradients, and the yardstick's own product."""
+
+    def call(M, K, N, recorded):
+        X, W = ta.Tensor(numbers(M, K), recorded), ta.Tensor(numbers(K, N), recorded)
+        return lambda: ta.matmul(X, W)
+
+    work = 2 * 256 * 784 * 128
+    yield Case("matmul 256x784x128, forward", lambda: forward(call(256, 784, 128, False)), work, GFLOPS)
+    yield Case("matmul 256x784x128, backward", lambda: backward(call(256, 784, 128, True)), 2 * work, GFLOPS)
+    yield Case("matmul 1024x1024x1024", lambda: forward(call(1024, 1024, 1024, False)), 2 * 1024**3, GFLOPS)
+
+
+# ---------------------------------------------------------------- memory
+
+
+def activation(name, shape):
+    """Forward reads X and writes Y; backward reads Y and gY and writes gX."""
+    function, nbytes = getattr(ta, name), 4 * shape[0] * shape[1]
+
+    def call(recorded):
+        X = ta.Tensor(numbers(*shape), recorded)
+        return lambda: function(X)
+
+    size = f"{name} {shape[0]}x{shape[1]}"
+    yield Case(f"{size}, forward", lambda: forward(call(False)), 2 * nbytes, GBYTES)
+    yield Case(f"{size}, backward", lambda: backward(call(True)), 3 * nbytes, GBYTES)
+
+
+def loss(name, op, shape, target):
+    """Forward and backward together, as ``fit`` applies them: prediction and target are read, a gradient is written.
+
+    A public function such as ``ta.bce_with_logits_loss`` looks besides whether the targets are allowed.
+    """
+
+    def prepare():
+        P, T, one = ta.Tensor(numbers(*shape), True), ta.Tensor(target()), np.ones((), np.float32)
+
+        def run():
+            L = ta.apply(op, P, T, reduction="mean")
+            return [L.data, *gradients(L, one)]
+
+        return alike(run)
+
+    work = 8 * shape[0] * shape[1] + target().nbytes
+    yield Case(f"{name} {shape[0]}x{shape[1]} with gradient", prepare, work, GBYTES)
+
+
+def images_as_target():
+    """A batch of pixels."""
+    return numbers(BATCHES[-1], PIXELS, kind="uniform")
+
+
+def labels():
+    """A class for each example."""
+    return np.arange(EXAMPLES) * 7 % CLASSES
+
+
+def step(name, state):
+    """A step over all parameters of the deep model: the gradient is read, parameters and ``state`` arrays are updated."""
+
+    def prepare():
+        params = [ta.Tensor(array, True) for pair in initial_weights(DEEP) for array in pair]
+        for tensor in params:
+            tensor.grad = 0.01 * numbers(*tensor.shape)
+        optimizer, before = make_optimizer(name, params), [tensor.data.copy() for tensor in params]
+
+        def results():
+            for _ in range(CHECKED_STEPS):
+                optimizer.step()
+            changes = [tensor.data - start for tensor, start in zip(params, before)]
+            return [*changes, *(array for state in optimizer.state for array in state.values())]
+
+        return optimizer.step, results
+
+    nbytes = sum(W.nbytes + b.nbytes for W, b in initial_weights(DEEP))
+    yield Case(f"{name} step, deep model", prepare, (3 + 2 * state) * nbytes, GBYTES, place=(2 + state) * nbytes)
+
+
+def philox():
+    """Random 32-bit numbers, each written as 8 bytes; nothing is read."""
+    size, generator = BATCHES[-1] * PIXELS, Generator(0)
+    yield Case(
+        f"philox, {size} random numbers", lambda: alike(lambda: [generator.bits(size, "dropout", 1)]), 8 * size, GBYTES
+    )
+
+
+def shuffled_batch():
+    """256 rows from anywhere in a data set, others each time, copied together."""
+
+    def prepare():
+        images = numbers(IMAGES, PIXELS, kind="uniform")
+        order = order_of(IMAGES, 0, 0, True)
+        turn = cycle([order[start : start + 256] for start in range(0, IMAGES - 255, 256)])
+        return alike(lambda: [take(images, next(turn), NUMPY, np.float32).data])
+
+    yield Case("take a shuffled batch of 256", prepare, 8 * 256 * PIXELS, GBYTES, span=4 * IMAGES * PIXELS)
+
+
+def survey():
+    """Looking through a data set for NaN, infinity, and numbers outside of [0, 1]; nothing is written."""
+
+    def complaint(images):
+        try:
+            return check_values("images", images, unit_interval=True) or "none"
+        except RangeError as error:
+            return str(error)
+
+    def prepare():
+        images = numbers(IMAGES, PIXELS, kind="uniform")
+        broken = images[:500].copy()
+        broken[7, 3], broken[70, 1] = np.nan, np.inf
+        return (
+            lambda: check_values("images", images, unit_interval=True),
+            lambda: [complaint(part) for part in (images[:500], 2 * images[:500] - 1, broken)],
+        )
+
+    yield Case(f"look through {IMAGES} images", prepare, 4 * IMAGES * PIXELS, GBYTES)
+
+
+KERNELS = {
+    "dense": dense,
+    "matmul": matmul,
+    "relu": lambda: activation("relu", (256, PIXELS)),
+    "sigmoid": lambda: activation("sigmoid", (256, PIXELS)),
+    "tanh": lambda: activation("tanh", (256, PIXELS)),
+    "softmax": lambda: activation("softmax", (EXAMPLES, CLASSES)),
+    "mse": lambda: loss("mse", losses.MSE, (256, PIXELS), images_as_target),
+    "bce": lambda: loss("bce with logits", losses.BCEWithLogits, (256, PIXELS), images_as_target),
+    "cross-entropy": lambda: loss("cross-entropy", losses.CrossEntropy, (EXAMPLES, CLASSES), labels),
+    "sgd": lambda: step("sgd", 0),
+    "momentum": lambda: step("momentum", 1),
+    "adagrad": lambda: step("adagrad", 1),
+    "rmsprop": lambda: step("rmsprop", 1),
+    "adam": lambda: step("adam", 2),
+    "philox": philox,
+    "take": shuffled_batch,
+    "survey": survey,
+}
