@@ -101,13 +101,13 @@ KERNELS = True
 """
 
 
-def program(code, *arguments, timeout=300, **environment):
+def program(code, *arguments, folder=None, timeout=300, **environment):
     """What Python prints that runs TRAINING and then this code; None in the environment takes a variable away."""
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
     variables = {name: str(value) for name, value in variables.items() if value is not None}
     done = subprocess.run(
         [sys.executable, "-c", TRAINING + textwrap.dedent(code), *map(str, arguments)],
-        capture_output=True, text=True, env=variables, timeout=timeout,
+        capture_output=True, text=True, env=variables, timeout=timeout, cwd=folder,
     )  # fmt: skip
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout.strip()
