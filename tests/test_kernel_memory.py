@@ -15,6 +15,8 @@ from tinyae.backend import NUMPY
 from tinyae.kernels import buffers
 from tinyae.kernels.buffers import Buffers, empty, take
 
+from .conftest import program
+
 F4 = np.dtype(np.float32)
 
 
@@ -198,6 +200,79 @@ def test_two_tapes_at_a_time(model, x):
         L.backward()
         for p, g in zip(model.parameters(), gradients):
             assert np.allclose(p.grad, g, atol=1e-6)
+
+
+# ---------------------------------------------------------------- no other memory
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's mmap and mprotect")
+@pytest.mark.parametrize("side", ["behind", "before"])
+def test_kernels_touch_only_their_own_memory(side):
+    """Every array lies against a page that nobody may touch: a kernel that reads or writes one number too far ends the program."""
+    code = """
+    import ctypes, faulthandler, math, mmap
+    from tinyae import ops
+    from tinyae.backend import NUMPY
+    from tinyae.kernels import cpu, dense_layers
+    faulthandler.enable()
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype, libc.mmap.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+    libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    PAGE = mmap.PAGESIZE
+
+    def guarded(shape, dtype):
+        dtype = np.dtype(dtype)
+        size = math.prod(shape) * dtype.itemsize
+        pages = -(-max(size, 1) // PAGE) * PAGE
+        start = libc.mmap(None, pages + 2 * PAGE, 3, 0x22, -1, 0)  # read and write; private and anonymous
+        assert start not in (None, ctypes.c_void_p(-1).value)
+        for guard in (start, start + PAGE + pages):
+            assert libc.mprotect(guard, PAGE, 0) == 0
+        first = start + PAGE if sys.argv[1] == "before" else start + PAGE + pages - size
+        memory = (ctypes.c_char * size).from_address(first) if size else bytearray(1)
+        return np.ndarray(shape, dtype, memory)
+
+    def own(array, dtype):
+        copy = guarded(array.shape, dtype)
+        copy[...] = array
+        return copy
+
+    NUMPY.empty = guarded
+    cpu.ENOUGH = dense_layers.ENOUGH = 1
+    rng = np.random.default_rng(0)
+    activations = (None, "relu", "sigmoid", "tanh")
+    for dtype in ("f4", "f8"):
+        for parts in (1, 3, 16):
+            cpu.parts_of = dense_layers.parts_of = lambda work: parts
+            for N, widths in [(1, [1, 1]), (3, [7, 9, 17]), (9, [33, 5, 31]), (65, [8, 16, 3]), (130, [15, 1, 47]), (8, [129, 64]),
+                              (4, [140, 200, 3]), (20, [8, 256, 256]), (5, [300, 150])]:
+                parameters = [ta.Tensor(a, requires_grad=True, dtype=dtype) for I, O in zip(widths, widths[1:])
+                              for a in (rng.normal(size=(I, O)), rng.normal(size=O))]
+                f = tuple(activations[(i + N) % 4] for i in range(len(widths) - 1))
+                for wanted in (True, False):
+                    x = ta.Tensor(rng.normal(size=(N, widths[0])), requires_grad=wanted, dtype=dtype)
+                    y = ta.apply(ops.Dense, x, *parameters, activations=f)
+                    assert y._node.op is cpu.Dense
+                    saved, needed = y._node.saved, [wanted] + [True] * len(parameters)
+                    cpu.Dense.backward(np, saved, own(rng.normal(size=y.shape), dtype), needed)
+                for parameter in parameters:
+                    parameter.grad = own(rng.normal(size=parameter.shape), dtype)
+                for make in (lambda p: ta.SGD(p, .1), lambda p: ta.Momentum(p, .1), ta.AdaGrad, ta.RMSProp, ta.Adam):
+                    make(parameters).step()
+            for shape in [(1, 1), (3, 5), (2, 513), (70, 9), (1, 64)]:
+                for f in (ta.relu, ta.sigmoid, ta.tanh, ta.softmax):
+                    x = ta.Tensor(rng.normal(size=shape), requires_grad=True, dtype=dtype)
+                    y = f(x)
+                    y._node.op.backward(np, y._node.saved, own(rng.normal(size=shape), dtype))
+                t = ta.Tensor(rng.random(shape), dtype=dtype)
+                ta.mse_loss(x, t).backward()
+                ta.bce_with_logits_loss(x, t).backward()
+                ta.cross_entropy(x, np.arange(shape[0]) % shape[1]).backward()
+                assert cpu.survey(x.data) is not None
+                assert cpu.take(x.data, np.array([shape[0] - 1, 0]), np.dtype("f4")) is not None
+    print("done")
+    """
+    assert program(code, side) == "done"
 
 
 # ---------------------------------------------------------------- used again, and given back
