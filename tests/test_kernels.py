@@ -24,6 +24,7 @@ from tinyae.errors import RangeError
 from tinyae.kernels import cpu, dense_layers
 from tinyae.kernels.buffers import Buffers
 from tinyae.kernels.cpu import TWINS
+from tinyae.kernels.dense_layers import Layers
 from tinyae.random import PURPOSES, Generator
 
 NEAR = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-5}
@@ -40,13 +41,19 @@ def poisoned(self, shapes, dtype):
 
 
 @contextlib.contextmanager
-def kernels_for_all(parts=None):
-    """Kernels whatever the size, in poisoned memory; and cut into so many parts, as on a machine with more cores."""
+def kernels_for_all(parts=None, by_inputs=False):
+    """Kernels whatever the size, in poisoned memory; cut into so many parts, as on a machine with more cores.
+
+    ``by_inputs``: layers with more inputs than examples are divided by inputs, as only large ones are otherwise.
+    """
     with contextlib.ExitStack() as stack:
         for module in (cpu, dense_layers):
             stack.enter_context(mock.patch.object(module, "ENOUGH", 1))
             if parts:
                 stack.enter_context(mock.patch.object(module, "parts_of", lambda work: parts))
+        if by_inputs:
+            stack.enter_context(mock.patch.object(dense_layers, "WORTH", 1))
+        stack.enter_context(mock.patch.object(Layers, "known", {}))  # plans for other settings
         stack.enter_context(mock.patch.object(Buffers, "take", poisoned))
         yield
 
@@ -132,20 +139,21 @@ def stack_of(rng, N, widths, dtype, activations):
 
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
-    st.integers(1, 150),
+    st.one_of(st.integers(1, 20), st.integers(1, 150)),
     st.lists(st.integers(1, 70), min_size=2, max_size=5),
     st.sampled_from(TYPES),
     st.sampled_from([None, 1, 2, 3, 7, 16]),
+    st.booleans(),
     st.data(),
 )
-def test_dense_layers(N, widths, dtype, parts, data):
+def test_dense_layers(N, widths, dtype, parts, by_inputs, data):
     """Random shapes, activations, frozen inputs and parameters, numbers of threads."""
     layers = len(widths) - 1
     activations = tuple(data.draw(st.lists(st.sampled_from(ACTIVATIONS), min_size=layers, max_size=layers)))
     needed = data.draw(st.lists(st.booleans(), min_size=2 * layers + 1, max_size=2 * layers + 1))
     needed = needed if any(needed) else [True] * len(needed)
     arrays, cotangent = stack_of(np.random.default_rng(data.draw(st.integers(0, 99))), N, widths, dtype, activations)
-    with kernels_for_all(parts):
+    with kernels_for_all(parts, by_inputs):
         compare(ops.Dense, arrays, needed, cotangent, floor=1, activations=activations)
 
 
