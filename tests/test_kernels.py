@@ -137,7 +137,7 @@ def stack_of(rng, N, widths, dtype, activations):
     return [a.astype(dtype) for a in (X, *parameters)], rng.normal(size=Y.shape).astype(dtype)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
     st.one_of(st.integers(1, 20), st.integers(1, 150)),
     st.lists(st.integers(1, 70), min_size=2, max_size=5),
