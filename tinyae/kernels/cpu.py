@@ -160,7 +160,7 @@ def reduced_loss(loop, prediction, target, terms, reduction):
     scale = 1 / terms if reduction == "mean" else 1.0
     arrays = prediction, target, gradient
     if loop is not loops.losses.cross_entropy:
-        arrays = (array.reshape(len(array), -1) if array.ndim else array.reshape(1, 1) for array in arrays)
+        arrays = (array.reshape(len(array) if array.ndim > 1 else 1, -1) for array in arrays)
     return np.array(loop(*arrays, scale, parts_of(8 * prediction.size)), prediction.dtype), gradient
 
 
