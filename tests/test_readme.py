@@ -22,7 +22,7 @@ def test_the_python_in_the_readme_runs_and_says_what_it_claims(capsys, tmp_path,
     by_hand = float(re.search(r"held-out error ([\d.]+)", out).group(1))
     assert by_hand < 0.02 and np.isclose(names["history"]["val_loss"][-1], by_hand, rtol=1e-6)
     for a, b in zip(names["model"].state_dict().values(), names["twin"].state_dict().values()):
-        assert np.array_equal(a, b)  # "the same numbers, to the last bit"
+        assert np.array_equal(a, b)  # "the same weights, to the last bit"
     assert "gradients right" in out and "37,448 parameters" in out
     x = names["x"].numpy()
     assert np.allclose(names["x"].grad, np.tanh(x) + x * (1 - np.tanh(x) ** 2))

@@ -187,7 +187,7 @@ if click is not None:
         """Go on with RUN, a folder of tinyae train, from its last whole epoch.
 
         However it ended (Ctrl-C, a crash, a full disk), the result is the same to the last bit as without the
-        interruption.
+        interruption. It computes with the kernels that the run began with.
         """
         from .runs import report, resume
 

@@ -8,7 +8,7 @@ from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar, Token
 
 from .backend import KERNELS, kernels
-from .errors import lookup
+from .errors import known_name
 from .random import Generator
 
 recording = ContextVar("tinyae.recording", default=True)
@@ -42,7 +42,8 @@ class use_kernels(ContextDecorator):
         ``"fast"``, the default outside of any block: kernels where there are some, else the definition; or
         ``"reference"``: the definitions in ``ops/``, ``losses.py`` and ``optim.py``.
 
-    The tape remembers what it was recorded with: ``backward()`` outside of the block uses what ran inside.
+    The tape remembers what it was recorded with: ``backward()`` outside of the block uses what ran inside. Make one
+    for each block; an object must not be entered in two threads at once.
 
     Raises
     ------
@@ -51,8 +52,7 @@ class use_kernels(ContextDecorator):
     """
 
     def __init__(self, which: str) -> None:
-        lookup("kernels", which, dict.fromkeys(KERNELS))
-        self.which = which
+        self.which = known_name("kernels", which, KERNELS)
         self._tokens: list[Token[str]] = []
 
     def _recreate_cm(self):

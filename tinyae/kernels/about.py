@@ -14,6 +14,10 @@ def kernel_state():
         if not numba_works():
             why = "; ".join(str(warning.message) for warning in caught) or "numba cannot be used"
             return {"CPU": f"none: {why}"}
+        import numba
+
+        if numba.config.DISABLE_JIT:
+            return {"CPU": "the loops run as plain Python: NUMBA_DISABLE_JIT is set"}
         from .compiling import cache_folder
 
         threads, layer = threads_of_pool()

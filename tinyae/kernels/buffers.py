@@ -12,7 +12,8 @@ import numpy as np
 
 from ..backend import NUMPY
 
-KEPT = 1 << 30  # bytes that may wait for another use, in each thread
+ALIKE = 8  # groups of one size that are remembered; if more are in use at once, the others come from the system
+KEPT = 1 << 30  # bytes that may be remembered, in each thread
 PATIENCE = 2000  # requests after which what is unused is given back
 
 
@@ -39,15 +40,16 @@ class Buffers:
     """The groups of one thread."""
 
     def __init__(self):
-        self.groups = {}  # (shapes, dtype) -> groups
-        self.requests = 0
+        self.groups = {}  # (shapes, dtype) -> groups, the oldest first
+        self.requests = self.kept = 0  # how many there were; how many bytes are remembered
 
     def take(self, shapes, dtype):
         """A group with unknown contents, C-contiguous; its arrays are nobody else's."""
         self.requests += 1
+        if self.requests % PATIENCE == 0 or self.kept > KEPT:
+            self.give_back()
         known = self.groups.get((shapes, dtype))
         if known is None:
-            self.give_back()
             known = self.groups[shapes, dtype] = []
         for group in known:
             if group.is_free():
@@ -55,19 +57,21 @@ class Buffers:
                 return group
         group = Group(shapes, dtype)
         group.asked = self.requests
-        if group.nbytes <= KEPT:
-            known.append(group)
+        known.append(group)
+        self.kept += group.nbytes
+        if len(known) > ALIKE:  # forget the oldest: who holds one of its arrays keeps that one, not the others
+            self.kept -= known.pop(0).nbytes
         return group
 
     def give_back(self):
-        """Before a new size is kept: forget those that were not asked for in a long time, and all, if too much is kept."""
-        kept = sum(group.nbytes for known in self.groups.values() for group in known)
+        """Forget what was not asked for in a long time, and all, if too much is remembered."""
         late = self.requests - PATIENCE
         self.groups = {
             key: fresh
             for key, known in self.groups.items()
-            if kept <= KEPT and (fresh := [group for group in known if group.asked > late])
+            if self.kept <= KEPT and (fresh := [group for group in known if group.asked > late])
         }
+        self.kept = sum(group.nbytes for known in self.groups.values() for group in known)
 
 
 _threads = threading.local()

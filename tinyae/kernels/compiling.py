@@ -7,9 +7,11 @@ would notice a change of a kernel's own file only, not of what it calls.
 
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +22,7 @@ from .threads import get_num_threads
 
 # NaN and infinity keep their meaning; sums may be reordered, a product and a sum be rounded together
 MATHS = {"contract", "reassoc", "arcp", "nsz", "afn"}
+KEPT_FOR = 90 * 24 * 3600  # seconds
 ONLY_PRANGE = {"comprehension": False, "reduction": False, "inplace_binop": False, "setitem": False, "numpy": False,
                "stencil": False, "fusion": False, "prange": True}  # fmt: skip
 
@@ -116,7 +119,13 @@ def cache_folder():
         for place in candidates():
             folder = place / fingerprint()
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                is_new = not folder.exists()
+                place.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if place.parent == Path(tempfile.gettempdir()):
+                    refuse_others(place)
+                folder.mkdir(exist_ok=True)
+                if is_new:
+                    remove_old(place)
                 with tempfile.TemporaryFile(dir=folder):
                     _folder = str(folder)
                     break
@@ -125,6 +134,21 @@ def cache_folder():
         if tried:
             complain(f"no place in {', '.join(tried)}", _folder)
     return _folder
+
+
+def refuse_others(place):
+    """A folder that somebody else can write to may hold what they want us to run."""
+    about = place.stat()
+    if hasattr(os, "getuid") and (about.st_uid != os.getuid() or about.st_mode & 0o022):
+        raise PermissionError(0, "it is another user's, or others can write to it", str(place))
+
+
+def remove_old(place):
+    """Remove kernels of older sources and other versions; a folder's time is that of its last new kernel."""
+    for folder in place.glob("[0-9a-f]" * 16):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > KEPT_FOR:
+                shutil.rmtree(folder)
 
 
 def forgive(cache):

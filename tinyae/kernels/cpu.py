@@ -222,7 +222,9 @@ class CrossEntropy(losses.CrossEntropy):
 
     @staticmethod
     def accepts(Z, t, reduction):
-        return reduction != "none" and Z.ndim == 2 and t.shape == Z.shape[:1] and accepts_elements(Z)
+        if reduction == "none" or Z.ndim != 2 or t.shape != Z.shape[:1] or not accepts_elements(Z):
+            return False
+        return 0 <= t.min() and t.max() < Z.shape[1]  # else the definition says what is wrong
 
     @staticmethod
     def forward(xp, save, Z, t, reduction):
@@ -281,7 +283,8 @@ class Places:
             return False
         kept = iter(self.kept)
         for (tensor, state), gradient in zip(pairs, self.gradients):
-            if tensor.data is not next(kept) or gradient() is not tensor.grad:
+            data = tensor.data
+            if data is not next(kept) or not data.flags.writeable or gradient() is not tensor.grad:
                 return False
             for array in state.values():
                 if array is not next(kept):

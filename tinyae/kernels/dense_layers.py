@@ -31,6 +31,7 @@ class Layers:
     def __init__(self, parameters, activations):
         self.activations = activations
         self.references = [nothing if array is None else weakref.ref(array) for array in parameters]
+        self.shapes = [None if array is None else array.shape for array in parameters]
         self.plans: dict = {}  # (number of examples, parts) -> Plan
         Ws, bs = parameters[::2], parameters[1::2]
         self.dtype = Ws[0].dtype
@@ -60,8 +61,8 @@ class Layers:
         """Are the arrays that were looked at still these?"""
         if len(parameters) != len(self.references):
             return False
-        for reference, array in zip(self.references, parameters):
-            if reference() is not array:
+        for reference, shape, array in zip(self.references, self.shapes, parameters):
+            if reference() is not array or (array is not None and array.shape != shape):
                 return False
         return True
 
@@ -90,8 +91,8 @@ class Layers:
         """What the loops make of X: Y (N, O) and the outputs of the layers before the last, one behind the other."""
         N = len(X)
         plan = self.plan(N)
-        made = take(((N, self.widths[-1]), (plan.hidden_size,)), self.dtype)
-        Y, hidden = made.arrays
+        made = take(((N, self.widths[-1]),), self.dtype)
+        (Y,), hidden = made.arrays, empty((plan.hidden_size,), self.dtype)
         scratch = empty((plan.scratch_size,), self.dtype)
         loops.dense.run(
             plan.forward, NUMPY.address(X), made.addresses[0], 0, 0, plan.table, NO_GRADIENTS, N, hidden, scratch,

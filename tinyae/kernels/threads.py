@@ -84,7 +84,10 @@ def get_num_threads() -> int:
 
 
 def parts_of(work):
-    """Into how many parts a piece of work is cut: one for little work, one for each thread for much."""
+    """Into how many parts a piece of work is cut: one for little work, one for each thread for much.
+
+    Work is counted in multiplications of a matrix product; what is done once for each number of an array counts as 8.
+    """
     most = _used or get_num_threads()
     if most == 1 or work >= most * GRAIN:
         return most

@@ -218,6 +218,8 @@ class Sequential(Module):
 def through(layers, x, before_sigmoid=False):
     """x through the layers one after the other; dense ones in a row, also across the parts of a model, in one call.
 
+    ``forward`` of a Dense in a row is not called; that of a subclass, or one that was put on the layer, is.
+
     With ``before_sigmoid`` the last layer that is not a reshaping one gives its value before the sigmoid.
     """
     if layer_calls.get() is None:  # else somebody wants to see every call
@@ -245,7 +247,7 @@ def flat(layers):
     """The layers, those inside a Sequential too."""
     found = []
     for layer in layers:
-        if type(layer) is Sequential:
+        if type(layer) is Sequential and "forward" not in vars(layer):
             found += flat(layer.layers)
         else:
             found.append(layer)
@@ -267,6 +269,7 @@ def dense_in_a_row(layers, start):
         for layer in layers[start:]:
             if (
                 type(layer) is not Dense
+                or "forward" in vars(layer)
                 or layer.bias is None
                 or (layer.activation and layer.activation not in F.JOINED)
             ):

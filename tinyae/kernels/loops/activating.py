@@ -1,8 +1,8 @@
 """The activations that are joined to a matrix product, on single numbers.
 
 ``np.exp`` inside a loop keeps the compiler from working on several numbers at once: it is a call of a
-library. A polynomial does not. For float32 its error is below one unit in the last place but one; float64 keeps the
-library's.
+library. A polynomial does not. With it a float32 sigmoid is off by less than 5 units in the last place; float64 keeps
+the library's.
 """
 
 import math
@@ -39,7 +39,7 @@ def exponential(x):
 def polynomial_exponential(x):
     """e ** x as 2 ** n times e ** r with |r| < 0.35: the first from the exponent's bits, the second by a polynomial.
 
-    For x <= 0; below -87, where float32 has only a few digits left, it is 0. Moshier, *Methods and Programs for
+    For x <= 0; below -87, just before float32 begins to lose digits, it is 0. Moshier, *Methods and Programs for
     Mathematical Functions* (1989), the Cephes library's expf.
     """
     bounded = f4(-87) if x < f4(-87) else x

@@ -13,7 +13,7 @@ none), then I, O, the number of the activation, and where in ``hidden`` or ``scr
 
 * Y (N, O), if the layer is not the last: the address of the last one's is an argument;
 * gZ (N, O); or if the gradient of W is summed up in pieces, a block of rows for each thread, (parts, 64, O);
-* the sums over gZ's rows (parts, at least O); the pieces of W's gradient (parts, I, O), one from each thread's examples;
+* the sums over gZ's rows (parts, at least O), with how far apart two threads' are; the pieces of W's gradient (parts, I, O), one from each thread's examples;
 
 and whether there are such pieces: if there are more examples than inputs, a product over some examples is the smaller one.
 """
@@ -252,8 +252,8 @@ def run(stages, x, y, gy, gx, layers, gradients, N, hidden, scratch, parts):
     x, y, gy, gx : addresses
         Of X (N, I), the last layer's Y (N, O), its gradient, and where X's gradient goes (0: nowhere).
     layers : int64 array (layers, 11)
-    gradients : int64 array (layers, 2)
-        Addresses where the gradients of W and b go, from that of the lowest layer on which has any.
+    gradients : int64 array (layers that need any, 2)
+        Addresses where the gradients of W and b go, the lowest such layer first; none forward.
     hidden : array
         Y of all layers but the last, one behind the other.
     scratch : array

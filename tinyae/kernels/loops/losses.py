@@ -14,6 +14,7 @@ from numba.extending import overload
 from ..compiling import inner, kernel
 from .activating import exponential, f4, like
 from .products import share
+from .subnormals import flush_subnormals, restore
 
 STRETCH = 512
 
@@ -63,6 +64,7 @@ def squared_error(P, T, gP, scale, parts):
     factor = like(P[0, 0], 2 * scale)
     sums = np.zeros(parts)
     for part in prange(parts):
+        setting = flush_subnormals()
         first, last = share(P.shape[0], 1, part, parts)
         whole = 0.0
         for n in range(first, last):
@@ -76,6 +78,7 @@ def squared_error(P, T, gP, scale, parts):
                     gp[i] = factor * D
                 whole += some
         sums[part] = whole
+        restore(setting)
     return added(sums) * scale
 
 
@@ -85,6 +88,7 @@ def bce_with_logits(Z, T, gZ, scale, parts):
     zero, one, factor = like(Z[0, 0], 0), like(Z[0, 0], 1), like(Z[0, 0], scale)
     sums = np.zeros(parts)
     for part in prange(parts):
+        setting = flush_subnormals()
         first, last = share(Z.shape[0], 1, part, parts)
         whole = 0.0
         for n in range(first, last):
@@ -98,6 +102,7 @@ def bce_with_logits(Z, T, gZ, scale, parts):
                     gz[i] = ((one if z >= zero else e) / (one + e) - t) * factor
                 whole += some
         sums[part] = whole
+        restore(setting)
     return added(sums) * scale
 
 
@@ -122,6 +127,7 @@ def cross_entropy(Z, t, gZ, scale, parts):
     factor = like(Z[0, 0], scale)
     sums = np.zeros(parts)
     for part in prange(parts):
+        setting = flush_subnormals()
         whole = 0.0
         for n in range(part * N // parts, (part + 1) * N // parts):
             largest, total = shifted_exponentials(Z[n], gZ[n])
@@ -134,4 +140,5 @@ def cross_entropy(Z, t, gZ, scale, parts):
                 row[k] *= share
             row[t[n]] -= factor
         sums[part] = whole
+        restore(setting)
     return added(sums) * scale

@@ -3,7 +3,8 @@ r"""The matrix product, in tiles that fit into registers, and how threads share 
 Written plainly, :math:`Y_{ij} = \sum_k A_{ik} B_{kj}` loads two numbers for each multiplication, and a
 processor can multiply far faster than it can load. So a *tile* of Y, 8 rows by two registers of columns, is
 computed at once: for each k, two vectors of B and 8 numbers of A are loaded, and used for 16
-vector multiplications, whose sums stay in 16 registers until the tile is done. Before that, the columns of B
+vector multiplications, whose sums stay in 16 registers until the tile is done (AVX-512 has 32 of them; a
+processor with 16 must move some sums to memory). Before that, the columns of B
 that belong to a tile are copied next to each other, a *panel*: so they stay in the first-level cache
 for all rows of A, and B may as well be the transpose of a matrix.
 
@@ -21,7 +22,7 @@ from ..compiling import inner
 from .vectors import REGISTER, load, load_some, multiply_add, store, store_some, store_some_transposed, store_transposed
 
 ROWS = 8  # of a tile
-DEPTH = 128  # of a panel: with two registers of columns 16 KB, a third of the first-level cache
+DEPTH = 128  # of a panel: with two registers of 64 bytes 16 KB, a third of a first-level cache of 48 KB
 FEW = 16  # rows of A for which making panels does not pay
 
 

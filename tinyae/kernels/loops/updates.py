@@ -11,19 +11,11 @@ names, in the parameters' type. Each thread updates the rows whose gradient it h
 import numpy as np
 from numba import prange
 
-from ..compiling import inner, kernel
+from ..compiling import kernel
 from .activating import like
 from .memory import array_at
 from .products import ROWS, share
-
-
-@inner
-def flushed(x):
-    """x, or 0 where it is so small that its digits are being lost: a processor takes a hundred times as long for these.
-
-    The running means of a weight that gets no gradient for some hundred steps come there.
-    """
-    return like(x, 0) if abs(x) < like(x, 1e-37) else x
+from .subnormals import flush_subnormals, restore
 
 
 @kernel
@@ -32,6 +24,7 @@ def sgd(places, rows, widths, c, parts):
     lr, decay = c[0], c[1]
     zero = like(lr, 0)
     for part in prange(parts):
+        setting = flush_subnormals()
         for p in range(len(rows)):
             start, stop = share(rows[p], ROWS, part, parts)
             at, length = start * widths[p], (stop - start) * widths[p]
@@ -39,6 +32,7 @@ def sgd(places, rows, widths, c, parts):
             g = array_at(places[p, 1], at, length, c)
             for i in range(theta.size):
                 theta[i] -= lr * (g[i] + decay * theta[i] if decay > zero else g[i])
+        restore(setting)
 
 
 @kernel
@@ -47,6 +41,7 @@ def momentum(places, rows, widths, c, parts):
     lr, mu, nesterov, decay = c[0], c[1], c[2], c[3]
     zero = like(lr, 0)
     for part in prange(parts):
+        setting = flush_subnormals()
         for p in range(len(rows)):
             start, stop = share(rows[p], ROWS, part, parts)
             at, length = start * widths[p], (stop - start) * widths[p]
@@ -56,8 +51,9 @@ def momentum(places, rows, widths, c, parts):
             for i in range(theta.size):
                 slope = g[i] + decay * theta[i] if decay > zero else g[i]
                 speed = mu * v[i] + slope
-                v[i] = flushed(speed)
+                v[i] = speed
                 theta[i] -= lr * (slope + mu * speed if nesterov > zero else speed)
+        restore(setting)
 
 
 @kernel
@@ -65,6 +61,7 @@ def adagrad(places, rows, widths, c, parts):
     """G <- G + g**2; theta <- theta - lr g / (sqrt G + eps). c: lr, eps."""
     lr, eps = c[0], c[1]
     for part in prange(parts):
+        setting = flush_subnormals()
         for p in range(len(rows)):
             start, stop = share(rows[p], ROWS, part, parts)
             at, length = start * widths[p], (stop - start) * widths[p]
@@ -75,6 +72,7 @@ def adagrad(places, rows, widths, c, parts):
                 squares = G[i] + g[i] * g[i]
                 G[i] = squares
                 theta[i] -= lr * g[i] / (np.sqrt(squares) + eps)
+        restore(setting)
 
 
 @kernel
@@ -82,6 +80,7 @@ def rmsprop(places, rows, widths, c, parts):
     """v <- rho v + (1 - rho) g**2; theta <- theta - lr g / (sqrt v + eps). c: lr, rho, 1 - rho, eps."""
     lr, rho, rest, eps = c[0], c[1], c[2], c[3]
     for part in prange(parts):
+        setting = flush_subnormals()
         for p in range(len(rows)):
             start, stop = share(rows[p], ROWS, part, parts)
             at, length = start * widths[p], (stop - start) * widths[p]
@@ -90,8 +89,9 @@ def rmsprop(places, rows, widths, c, parts):
             v = array_at(places[p, 2], at, length, c)
             for i in range(theta.size):
                 mean = rho * v[i] + rest * g[i] * g[i]
-                v[i] = flushed(mean)
+                v[i] = mean
                 theta[i] -= lr * g[i] / (np.sqrt(mean) + eps)
+        restore(setting)
 
 
 @kernel
@@ -110,6 +110,7 @@ def adam(places, rows, widths, c, parts):
     )
     grow1, grow2 = like(lr, 1) / correction1, like(lr, 1) / correction2
     for part in prange(parts):
+        setting = flush_subnormals()
         for p in range(len(rows)):
             start, stop = share(rows[p], ROWS, part, parts)
             at, length = start * widths[p], (stop - start) * widths[p]
@@ -120,6 +121,7 @@ def adam(places, rows, widths, c, parts):
             for i in range(theta.size):
                 first = beta1 * m[i] + rest1 * g[i]
                 second = beta2 * v[i] + rest2 * g[i] * g[i]
-                m[i] = flushed(first)
-                v[i] = flushed(second)
+                m[i] = first
+                v[i] = second
                 theta[i] = kept * theta[i] - lr * (first * grow1) / (np.sqrt(second * grow2) + eps)
+        restore(setting)
