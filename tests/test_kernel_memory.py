@@ -329,9 +329,16 @@ def test_what_was_not_asked_for_in_a_long_time_is_given_back(monkeypatch):
     own.take(((1000,),), F4)
     for _ in range(20):
         own.take(((3,),), F4)
-    assert list(own.groups) == [(((1000,),), F4), (((3,),), F4)]
-    own.take(((4,),), F4)  # a new size is when it is looked through
-    assert list(own.groups) == [(((3,),), F4), (((4,),), F4)]
+    assert list(own.groups) == [(((3,),), F4)]
+
+
+def test_of_one_size_not_more_than_some_are_remembered():
+    own, held = Buffers(), []
+    for _ in range(30):
+        held.append(own.take(((10,),), F4).arrays[0])
+    ((known,),) = [own.groups.values()]
+    assert len(known) == buffers.ALIKE and own.kept == buffers.ALIKE * 40
+    assert len({id(array) for array in held}) == 30
 
 
 def test_not_more_is_kept_than_allowed(monkeypatch):

@@ -57,6 +57,8 @@ class Buffers:
                 return group
         group = Group(shapes, dtype)
         group.asked = self.requests
+        if group.nbytes > KEPT:
+            return group
         known.append(group)
         self.kept += group.nbytes
         if len(known) > ALIKE:  # forget the oldest: who holds one of its arrays keeps that one, not the others

@@ -23,6 +23,7 @@ from .threads import get_num_threads
 # NaN and infinity keep their meaning; sums may be reordered, a product and a sum be rounded together
 MATHS = {"contract", "reassoc", "arcp", "nsz", "afn"}
 KEPT_FOR = 90 * 24 * 3600  # seconds
+TEMPORARY = "tinyae-kernels-"  # and the user's number: a folder among those of all users
 ONLY_PRANGE = {"comprehension": False, "reduction": False, "inplace_binop": False, "setitem": False, "numpy": False,
                "stencil": False, "fusion": False, "prange": True}  # fmt: skip
 
@@ -121,7 +122,7 @@ def cache_folder():
             try:
                 is_new = not folder.exists()
                 place.mkdir(mode=0o700, parents=True, exist_ok=True)
-                if place.parent == Path(tempfile.gettempdir()):
+                if place.name.startswith(TEMPORARY):
                     refuse_others(place)
                 folder.mkdir(exist_ok=True)
                 if is_new:
@@ -179,7 +180,7 @@ def candidates():
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     yield Path(home) / "tinyae" / "kernels"
     user = os.getuid() if hasattr(os, "getuid") else "user"
-    yield Path(tempfile.gettempdir()) / f"tinyae-kernels-{user}"
+    yield Path(tempfile.gettempdir()) / f"{TEMPORARY}{user}"
 
 
 def fingerprint():

@@ -3,7 +3,8 @@
 Below about 1e-38 a float32 has no more room in its exponent and loses digits, until at 1e-45 it is 0: such
 numbers are *subnormal*. A processor takes a hundred times as long for one. They come up in every training: a
 pixel that is always black gets a logit of -50, and a gradient of e**-50 times something small. So each thread
-that works for a kernel asks the processor to take subnormal numbers for 0, and puts the setting back when it is done.
+that works for dense layers, losses or optimizers asks the processor to take subnormal numbers for 0, and puts the
+setting back when it is done.
 PyTorch offers the same as ``torch.set_flush_denormal``.
 """
 
