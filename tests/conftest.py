@@ -13,6 +13,7 @@ from tinyae.backend import register_backend
 from tinyae.errors import BackendError
 
 from .strict_device import StrictBackend
+from .twins import kernels_for_all
 
 register_backend("strict", StrictBackend)
 
@@ -111,3 +112,10 @@ def program(code, *arguments, folder=None, timeout=300, **environment):
     )  # fmt: skip
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout.strip()
+
+
+@pytest.fixture
+def everywhere():
+    """Kernels whatever the size, in memory full of NaN."""
+    with kernels_for_all():
+        yield

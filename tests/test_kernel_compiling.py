@@ -343,3 +343,22 @@ def test_with_the_compiler_switched_off():
     print("right")
     """
     assert program(code, NUMBA_DISABLE_JIT=1) == "right"
+
+
+def test_a_temporary_folder_that_others_can_write_to_is_not_used(tmp_path):
+    place = tmp_path / "tinyae-kernels-0"
+    place.mkdir(mode=0o700)
+    compiling.refuse_others(place)
+    place.chmod(0o777)
+    with pytest.raises(PermissionError, match="others can write"):
+        compiling.refuse_others(place)
+
+
+def test_old_kernels_are_removed(tmp_path):
+    new, old, other = tmp_path / ("0" * 16), tmp_path / ("a" * 16), tmp_path / "other"
+    for folder in (new, old, other):
+        folder.mkdir()
+    for folder in (old, other):
+        os.utime(folder, (0, 0))
+    compiling.remove_old(tmp_path)
+    assert new.exists() and other.exists() and not old.exists()

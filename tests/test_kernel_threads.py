@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import tinyae as ta
+from tinyae import ops
+from tinyae.backend import NUMPY, kernels
 from tinyae.errors import RangeError
 from tinyae.kernels import threads as kernel_threads
 
@@ -119,6 +121,11 @@ def test_use_kernels_nests_and_is_undone():
     with again, again:
         assert op_of_relu() == PLAIN
     assert op_of_relu() == FAST
+
+
+def test_capitals_mean_the_same():
+    with ta.use_kernels("Reference"):
+        assert kernels.get() == "reference" and NUMPY.twin(ops.Dense) is None
 
 
 def test_use_kernels_decorates():

@@ -6,276 +6,34 @@ of K times that, after four layers some times more: 1e-12 leaves room for K = 10
 relative to the largest entry, or to the terms that a sum is made of, where these can cancel.
 """
 
-import contextlib
-import os
 from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import tinyae as ta
-from tinyae import data as data_module
-from tinyae import losses, ops, optim
+from tinyae import losses, ops
 from tinyae.apply import apply
-from tinyae.backend import NUMPY
-from tinyae.errors import RangeError
-from tinyae.kernels import cpu, dense_layers
-from tinyae.kernels.buffers import Buffers
+from tinyae.kernels import cpu
 from tinyae.kernels.cpu import TWINS
-from tinyae.kernels.dense_layers import Layers
-from tinyae.random import PURPOSES, Generator
 
-NEAR = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 1e-5}
-TYPES = [np.float32, np.float64]
-take_buffers = Buffers.take
-
-
-def poisoned(self, shapes, dtype):
-    """A buffer as it is handed out, but with nothing in it that could be right."""
-    group = take_buffers(self, shapes, dtype)
-    for array in group.arrays:
-        array.fill(np.nan)
-    return group
-
-
-@contextlib.contextmanager
-def kernels_for_all(parts=None, by_inputs=False):
-    """Kernels whatever the size, in poisoned memory; cut into so many parts, as on a machine with more cores.
-
-    ``by_inputs``: layers with more inputs than examples are divided by inputs, as only large ones are otherwise.
-    """
-    with contextlib.ExitStack() as stack:
-        for module in (cpu, dense_layers):
-            stack.enter_context(mock.patch.object(module, "ENOUGH", 1))
-            if parts:
-                stack.enter_context(mock.patch.object(module, "parts_of", lambda work: parts))
-        if by_inputs:
-            stack.enter_context(mock.patch.object(dense_layers, "WORTH", 1))
-        stack.enter_context(mock.patch.object(Layers, "known", {}))  # plans for other settings
-        stack.enter_context(mock.patch.object(Buffers, "take", poisoned))
-        yield
-
-
-@pytest.fixture
-def everywhere():
-    with kernels_for_all():
-        yield
-
-
-def leaf(array, wanted=True):
-    """A tensor of this very array: ``Tensor`` would make a copy, in the usual layout."""
-    tensor = ta.Tensor(array, requires_grad=wanted)
-    tensor.data = array
-    return tensor
-
-
-def run(which, op, arrays, needed, cotangent=None, **attributes):
-    """[output, gradient of each input or None] of an operation, with kernels or without."""
-    with ta.use_kernels(which):
-        inputs = [leaf(a, wanted) for a, wanted in zip(arrays, needed)]
-        y = apply(op, *inputs, **attributes)
-        if any(needed):
-            assert y._node.op is (TWINS[op] if which == "fast" else op)
-            y.backward(cotangent)
-    assert y.dtype == arrays[0].dtype
-    return [y.numpy(), *(x.grad for x in inputs)]
-
-
-def compare(op, arrays, needed=None, cotangent=None, floor=0.0, exact=False, **attributes):
-    """The kernel's numbers against the definition's; ``floor``: the size of the terms that may cancel."""
-    needed = needed or [array.dtype.kind == "f" for array in arrays]
-    fast, plain = (run(which, op, arrays, needed, cotangent, **attributes) for which in ("fast", "reference"))
-    for i, (ours, theirs) in enumerate(zip(fast, plain)):
-        assert (ours is None) == (theirs is None), f"gradient {i - 1}"
-        if theirs is None:
-            continue
-        assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
-        if exact:
-            assert np.array_equal(ours, theirs), f"{'output' if i == 0 else f'gradient {i - 1}'}"
-        else:
-            near(ours, theirs, floor)
-    return fast
-
-
-def near(ours, theirs, floor=0.0, factor=1.0):
-    """NaN and infinities in the same places, and all else near."""
-    ours, theirs = np.asarray(ours), np.asarray(theirs)
-    with np.errstate(invalid="ignore"):
-        finite = np.isfinite(theirs)
-        assert np.array_equal(ours[~finite], theirs[~finite], equal_nan=True), "NaN or infinity elsewhere"
-        assert np.isfinite(ours[finite]).all(), "NaN or infinity where there should be none"
-    if finite.any():
-        allowed = factor * NEAR[theirs.dtype] * max(np.abs(theirs[finite]).max(), floor)
-        off = np.abs(ours[finite].astype(float) - theirs[finite]).max()
-        assert off <= allowed, f"off by {off:.3g}, allowed {allowed:.3g}"
-
-
-# ---------------------------------------------------------------- dense layers
-
-ACTIVATIONS = [None, "relu", "sigmoid", "tanh"]
-
-
-def stack_of(rng, N, widths, dtype, activations):
-    """X, parameters and a cotangent; no relu is near its kink, where rounding alone would decide the gradient."""
-    for _ in range(100):
-        X = rng.normal(size=(N, widths[0]))
-        parameters = []
-        for I, O in zip(widths, widths[1:]):
-            parameters += [rng.normal(size=(I, O)) / np.sqrt(I), rng.normal(size=O)]
-        Y, least = X, np.inf
-        for W, b, f in zip(parameters[::2], parameters[1::2], activations):
-            Y = Y @ W + b
-            if f == "relu":
-                least = min(least, np.abs(Y).min())
-                Y = np.maximum(Y, 0)
-            elif f is not None:
-                Y = np.tanh(Y) if f == "tanh" else 1 / (1 + np.exp(-Y))
-        if least > 3e-6:
-            break
-    return [a.astype(dtype) for a in (X, *parameters)], rng.normal(size=Y.shape).astype(dtype)
-
-
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(
-    st.one_of(st.integers(1, 20), st.integers(1, 150)),
-    st.lists(st.integers(1, 70), min_size=2, max_size=5),
-    st.sampled_from(TYPES),
-    st.sampled_from([None, 1, 2, 3, 7, 16]),
-    st.booleans(),
-    st.data(),
+from . import test_kernels_data, test_kernels_optim
+from .twins import (
+    ACTIVATIONS,
+    TYPES,
+    compare,
+    kernels_for_all,
+    leaf,
+    near,
+    read_only,
+    run,
+    spread_out,
+    stack_of,
+    strided,
+    with_odd_places,
 )
-def test_dense_layers(N, widths, dtype, parts, by_inputs, data):
-    """Random shapes, activations, frozen inputs and parameters, numbers of threads."""
-    layers = len(widths) - 1
-    activations = tuple(data.draw(st.lists(st.sampled_from(ACTIVATIONS), min_size=layers, max_size=layers)))
-    needed = data.draw(st.lists(st.booleans(), min_size=2 * layers + 1, max_size=2 * layers + 1))
-    needed = needed if any(needed) else [True] * len(needed)
-    arrays, cotangent = stack_of(np.random.default_rng(data.draw(st.integers(0, 99))), N, widths, dtype, activations)
-    with kernels_for_all(parts, by_inputs):
-        compare(ops.Dense, arrays, needed, cotangent, floor=1, activations=activations)
-
-
-SHAPES = [
-    (1, [1, 1]),
-    (1, [40, 3]),
-    (1, [300, 1, 300]),
-    (2, [1, 5]),
-    (3, [5, 1, 1, 5]),
-    (64, [9, 9]),
-    (65, [16, 8]),
-    (129, [15, 17, 31, 33]),  # about the width of a register, and two
-    (257, [7, 3, 5]),  # more than four blocks
-    (10, [127, 4]),  # about the depth of a block of the inner axis
-    (40, [128, 33]),
-    (17, [129, 257, 2]),
-    (5, [784, 20]),
-    (3, [256, 128]),  # from here on layers that are divided by inputs
-    (4, [100, 300, 200]),
-    (20, [8, 256, 256]),  # above a layer with fewer inputs than examples
-    (50, [200, 10, 300, 300, 7]),
-    (32, [784, 128, 2, 300, 784]),
-]
-
-
-@pytest.mark.parametrize("parts", [1, 2, 16])
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("N, widths", SHAPES, ids=str)
-def test_dense_layers_at_the_edges(N, widths, dtype, parts, rng):
-    activations = tuple(ACTIVATIONS[(l + N) % 4] for l in range(len(widths) - 1))
-    arrays, cotangent = stack_of(rng, N, widths, dtype, activations)
-    with kernels_for_all(parts):
-        compare(ops.Dense, arrays, None, cotangent, floor=1, activations=activations)
-
-
-@pytest.mark.parametrize("parts", [1, 3])
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("f", [None, "relu"])
-def test_dense_layers_are_exact_on_whole_numbers(dtype, f, parts, rng):
-    """Small whole numbers and their sums are exact in any order, so every bit must agree, at the kink of relu too."""
-    for N, widths in [(1, [9, 1]), (33, [40, 7, 18]), (70, [20, 33, 5]), (4, [200, 130])]:
-        arrays = [rng.integers(-2, 3, size=(N, widths[0])).astype(dtype)]
-        for I, O in zip(widths, widths[1:]):
-            arrays += [rng.integers(-1, 2, size=(I, O)).astype(dtype), rng.integers(-3, 4, size=O).astype(dtype)]
-        cotangent = rng.integers(-2, 3, size=(N, widths[-1])).astype(dtype)
-        with kernels_for_all(parts):
-            compare(ops.Dense, arrays, None, cotangent, exact=True, activations=(f,) * (len(widths) - 1))
-
-
-@pytest.mark.parametrize("frozen", ["all but a bias", "first layers", "all but X", "middle", "all but the last bias"])
-@pytest.mark.parametrize("parts", [1, 4])
-def test_frozen_layers_get_no_gradients(frozen, parts, rng):
-    widths, activations = [30, 20, 200, 150, 12], ("relu", "tanh", None, "sigmoid")
-    needed = {
-        "all but a bias": [False] * 4 + [True] + [False] * 4,
-        "first layers": [False] * 5 + [True] * 4,
-        "all but X": [True] + [False] * 8,
-        "middle": [False] * 3 + [True] * 2 + [False] * 4,
-        "all but the last bias": [False] * 8 + [True],
-    }[frozen]
-    for N in (5, 40):
-        arrays, cotangent = stack_of(rng, N, widths, np.float64, activations)
-        with kernels_for_all(parts):
-            compare(ops.Dense, arrays, needed, cotangent, floor=1, activations=activations)
-
-
-@pytest.mark.parametrize("dtype", TYPES)
-def test_a_layer_and_a_product(dtype, rng, everywhere):
-    for N, I, O in [(1, 1, 1), (1, 7, 40), (33, 20, 9), (100, 4, 50), (5, 300, 17)]:
-        (X, W, b), cotangent = stack_of(rng, N, [I, O], dtype, [None])
-        for needed in ([True] * 3, [False, True, False], [False, False, True], [True, False, False]):
-            compare(ops.Affine, [X, W, b], needed, cotangent, floor=1)
-        for needed in ([True, True], [False, True], [True, False]):
-            compare(ops.MatMul, [X, W], needed, cotangent, floor=1)
-
-
-def test_one_matrix_as_both_factors(rng, everywhere):
-    x = rng.normal(size=(20, 20))
-    found = []
-    for which in ("fast", "reference"):
-        with ta.use_kernels(which):
-            X = ta.Tensor(x, requires_grad=True)
-            (X @ X @ X).sum().backward()
-            found.append(X.grad)
-    near(*found, floor=10)
-
-
-def test_layers_that_are_told_apart(rng, everywhere):
-    """One weight with another bias, activation or successor is another row of layers; and so is one that was replaced."""
-    W, V, b, c = (ta.Tensor(rng.normal(size=s)) for s in [(6, 6), (6, 6), (6,), (6,)])
-    x = ta.Tensor(rng.normal(size=(5, 6)))
-    for _ in range(2):
-        for parameters, f in [
-            ((W, b), ("relu",)),
-            ((W, c), ("relu",)),
-            ((W, b), ("tanh",)),
-            ((W, b, V, c), ("relu", None)),
-            ((W, b, W, b), ("relu", None)),
-        ]:
-            y = apply(ops.Dense, x, *parameters, activations=f)
-            with ta.use_kernels("reference"):
-                near(y.numpy(), apply(ops.Dense, x, *parameters, activations=f).numpy(), 1)
-        W.data = rng.normal(size=(6, 6))
-
-
-def test_inputs_of_many_sizes(rng, everywhere):
-    """What is remembered for each batch size is forgotten and made anew."""
-    with mock.patch.object(dense_layers, "PLANS", 3):
-        layer = ta.Dense(7, 5, "tanh").astype("float64")
-        for N in (*range(1, 20), *range(1, 20)):
-            x = rng.normal(size=(N, 7))
-            with ta.use_kernels("reference"):
-                expected = layer(ta.Tensor(x)).numpy()
-            near(layer(ta.Tensor(x)).numpy(), expected, 1)
-
 
 # ---------------------------------------------------------------- elementwise, and losses
-
-
-def spread_out(rng, shape):
-    """Numbers of all sizes from 1e-6 to 100, with both signs."""
-    return rng.normal(size=shape) * 10.0 ** rng.uniform(-6, 2, size=shape)
 
 
 def labels(rng, Z):
@@ -339,6 +97,14 @@ def test_labels_of_every_integer_type(kind, rng, everywhere):
     compare(losses.CrossEntropy, [Z, labels(rng, Z).astype(kind)], [True, False], 1.0, reduction="mean")
 
 
+def test_a_label_that_no_output_stands_for_is_left_to_the_definition(rng, everywhere):
+    Z = rng.normal(size=(6, 4))
+    for wrong in (4, -5):
+        labels = np.array([0, 1, 2, 3, 0, wrong])
+        with pytest.raises(IndexError):
+            apply(losses.CrossEntropy, ta.Tensor(Z), labels, reduction="mean")
+
+
 @pytest.mark.parametrize("dtype", TYPES)
 def test_logits_of_every_size(dtype, rng, everywhere):
     """Nothing overflows, and what is nearly 0 or 1 keeps its meaning."""
@@ -369,13 +135,6 @@ def test_cross_entropy_of_large_logits_that_are_alike_keeps_its_digits(size, eve
 
 
 # ---------------------------------------------------------------- NaN, infinities, and the smallest numbers
-
-
-def with_odd_places(rng, array, values):
-    array = array.copy()
-    for value in values:
-        array.reshape(-1)[rng.integers(array.size)] = value
-    return array
 
 
 def tame(arrays):
@@ -458,19 +217,6 @@ def unaligned(array):
     copy = memory[1:].view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
-
-
-def read_only(array):
-    copy = array.copy()
-    copy.flags.writeable = False
-    return copy
-
-
-def strided(array):
-    wide = np.zeros([2 * n for n in array.shape], array.dtype)
-    view = wide[tuple(slice(None, None, 2) for _ in array.shape)]
-    view[...] = array
-    return view
 
 
 def reversed_rows(array):
@@ -616,332 +362,17 @@ def test_without_a_tape_the_kernel_runs_too(rng, everywhere):
     assert forward.called and y._node is None
 
 
-# ---------------------------------------------------------------- optimizers
+# ---------------------------------------------------------------- every kernel is here
 
-OPTIMIZERS = {
-    "gd": lambda p: ta.GradientDescent(p, 0.05),
-    "sgd": lambda p: ta.SGD(p, 0.05),
-    "sgd, decay": lambda p: ta.SGD(p, 0.05, weight_decay=0.03),
-    "momentum": lambda p: ta.Momentum(p, 0.02, 0.9),
-    "momentum, decay": lambda p: ta.Momentum(p, 0.02, 0.7, weight_decay=0.03),
-    "nesterov": lambda p: ta.Momentum(p, 0.02, 0.9, nesterov=True),
-    "nesterov, decay": lambda p: ta.Momentum(p, 0.02, 0.9, nesterov=True, weight_decay=0.03),
-    "adagrad": lambda p: ta.AdaGrad(p, 0.1),
-    "rmsprop": lambda p: ta.RMSProp(p, 0.01),
-    "rmsprop 0.99": lambda p: ta.RMSProp(p, 0.01, 0.99, eps=1e-3),
-    "adam": lambda p: ta.Adam(p, 0.02),
-    "adam, decoupled decay": lambda p: ta.Adam(p, 0.02, (0.8, 0.95), 1e-4, weight_decay=0.1),
+FUNCTIONS = {
+    "philox": test_kernels_data.test_philox_to_the_last_bit,
+    "take": test_kernels_data.test_take_is_indexing,
+    "survey": test_kernels_data.test_survey,
 }
 
 
-def train(which, make, dtype, steps=60, disturb=lambda step, tensors, optimizer: None):
-    """The parameters after so many steps down a crooked slope; some get no gradient in some steps."""
-    rng = np.random.default_rng(3)
-    shapes = [(7, 5), (1,), (), (3, 4, 5), (1, 1), (40, 9), (33,), (17, 1), (1, 17)]
-    tensors = [ta.Tensor(rng.normal(size=shape), requires_grad=True, dtype=dtype) for shape in shapes]
-    targets = [rng.normal(size=shape) for shape in shapes]
-    calls = []
-
-    def counted(optimizer, pairs):
-        calls.append(cpu.update_all(optimizer, pairs))
-        return calls[-1]
-
-    with ta.use_kernels(which), kernels_for_all(), mock.patch.dict(TWINS, dict.fromkeys(OPTIMIZER_CLASSES, counted)):
-        optimizer = make(tensors)
-        for step in range(steps):
-            for i, (tensor, target) in enumerate(zip(tensors, targets)):
-                missing = (step + i) % 7 == 0
-                g = np.sin(3 * tensor.data) + tensor.data - target + 0.1 * rng.normal(size=tensor.shape)
-                tensor.grad = None if missing else np.asarray(g, tensor.dtype)
-            disturb(step, tensors, optimizer)
-            optimizer.step()
-    assert calls == [] if which == "reference" else len(calls) == steps
-    return [tensor.data for tensor in tensors], calls
-
-
-OPTIMIZER_CLASSES = [key for key in TWINS if isinstance(key, type) and issubclass(key, optim.Optimizer)]
-
-
-def agree(make, dtype, **options):
-    """Both ways, compared; how often the kernel took the step."""
-    (fast, calls), (plain, _) = (train(which, make, dtype, **options) for which in ("fast", "reference"))
-    for ours, theirs in zip(fast, plain):
-        assert np.isfinite(theirs).all()
-        near(ours, theirs, 1)
-    return sum(calls)
-
-
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_optimizers(name, dtype):
-    """60 steps of many shapes. Adding up steps adds up roundings, but all steps shrink towards a minimum."""
-    assert agree(OPTIMIZERS[name], dtype) == 60
-
-
-@pytest.mark.parametrize("parts", [1, 4])
-def test_optimizers_in_parts(parts, rng):
-    values, g = rng.normal(size=(21, 5)), rng.normal(size=(21, 5))
-    for make in OPTIMIZERS.values():
-        found = []
-        for which in ("fast", "reference"):
-            with ta.use_kernels(which), kernels_for_all(parts):
-                w = ta.Tensor(values, requires_grad=True)
-                optimizer = make([w])
-                for _ in range(3):
-                    w.grad = g.copy()
-                    optimizer.step()
-                found.append(w.data)
-        near(*found)
-
-
-@pytest.mark.parametrize("name", ["sgd", "nesterov", "adam"])
-def test_an_optimizer_notices_that_arrays_were_replaced(name):
-    """State loaded, weights replaced, another learning rate: the kernel asks for the new places."""
-
-    def disturb(step, tensors, optimizer):
-        if step == 20:
-            optimizer.load_state_dict(optimizer.state_dict())
-        if step == 30:
-            tensors[0].data = tensors[0].data * 0.5
-        if step == 35:
-            optimizer.restore(optimizer.snapshot())
-        if step == 40:
-            optimizer.lr = 0.001
-
-    assert agree(OPTIMIZERS[name], np.float64, disturb=disturb) == 60
-
-
-@pytest.mark.parametrize("name", ["sgd, decay", "momentum", "adam"])
-def test_gradients_in_other_layouts_are_left_to_the_definition(name):
-    def disturb(step, tensors, optimizer):
-        if step % 3 == 0 and tensors[0].grad is not None:
-            tensors[0].grad = np.asfortranarray(tensors[0].grad)
-        if step % 5 == 0 and tensors[5].grad is not None:
-            tensors[5].grad = strided(tensors[5].grad)
-
-    assert 0 < agree(OPTIMIZERS[name], np.float64, disturb=disturb) < 60
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_model_that_changes_its_type_between_steps(name):
-    def disturb(step, tensors, optimizer):
-        if step == 10:
-            for tensor in tensors:
-                tensor.data = tensor.data.astype(np.float64)
-                tensor.grad = None if tensor.grad is None else tensor.grad.astype(np.float64)
-
-    (fast, calls), (plain, _) = (
-        train(which, OPTIMIZERS[name], np.float32, disturb=disturb) for which in ("fast", "reference")
-    )
-    for ours, theirs in zip(fast, plain):
-        assert ours.dtype == np.float64
-        near(ours, theirs, 1, factor=NEAR[np.dtype(np.float32)] / NEAR[np.dtype(np.float64)])  # the first ten steps
-    assert sum(calls) == 60
-
-
-def test_parameters_of_two_types_in_one_optimizer(rng, everywhere):
-    a, b = ta.Tensor(rng.normal(size=(9, 9)), requires_grad=True), ta.Tensor(np.ones(9, np.float32), requires_grad=True)
-    optimizer = ta.Adam([a, b], 0.1)
-    before = a.numpy().copy()
-    a.grad, b.grad = np.ones((9, 9)), np.ones(9, np.float32)
-    optimizer.step()
-    assert np.allclose(a.numpy(), before - 0.1) and np.allclose(b.numpy(), 0.9)
-
-
-def test_a_shared_parameter(rng, everywhere):
-    """Used in two layers, its gradients are summed, and it makes one step."""
-    found = []
-    for which in ("fast", "reference"):
-        with ta.use_kernels(which):
-            ta.manual_seed(0)
-            first, second = ta.Dense(6, 6, "tanh").astype("float64"), ta.Dense(6, 6, "sigmoid").astype("float64")
-            second.weight = first.weight
-            model = ta.Sequential(first, second)
-            optimizer = ta.Adam(model.parameters(), 0.05)
-            x = ta.Tensor(np.linspace(-1, 1, 48).reshape(8, 6))
-            for _ in range(20):
-                optimizer.zero_grad()
-                ta.mse_loss(model(x), x).backward()
-                optimizer.step()
-            found.append(np.concatenate([p.data.ravel() for p in model.parameters()]))
-    near(*found, floor=1)
-
-
-def test_a_read_only_parameter_is_refused_as_before(rng, everywhere):
-    """A kernel works on addresses: it must not write where NumPy may not (memory that is mapped read-only ends the program)."""
-    w = leaf(read_only(rng.normal(size=(9, 9))))
-    before = w.data.copy()
-    for make in OPTIMIZERS.values():
-        optimizer = make([w])
-        w.grad = np.ones((9, 9))
-        with pytest.raises(ValueError, match="read-only"):
-            optimizer.step()
-        assert np.array_equal(w.data, before)
-
-
-def test_tiny_gradients_do_not_make_subnormal_state(everywhere):
-    """Running means that die away end at 0, and never hurt the parameter."""
-    w = ta.Tensor(np.ones((8, 8), np.float32), requires_grad=True)
-    optimizer = ta.Adam([w], 1e-3)
-    for step in range(1200):
-        w.grad = np.full((8, 8), 1.0 if step == 0 else 0.0, np.float32)
-        optimizer.step()
-    assert (optimizer.state[0]["m"] == 0).all() and np.isfinite(w.numpy()).all()
-
-
-# ---------------------------------------------------------------- a whole training
-
-
-@pytest.mark.parametrize("dtype, allowed", [(np.float64, 1e-9), (np.float32, 1e-4)])
-@pytest.mark.parametrize("loss", ["mse", "bce"])
-def test_a_hundred_steps_of_a_deep_model(dtype, allowed, loss, rng):
-    """Small differences grow in training, so the bounds are wider: they are on the weights, relative to the largest."""
-    x = mnist_or_noise(rng)
-    found = []
-    for which in ("fast", "reference"):
-        with ta.use_kernels(which):
-            ta.manual_seed(5)
-            model = ta.Autoencoder(
-                ta.Sequential(ta.Dense(784, 128, "relu"), ta.Dense(128, 64, "relu"), ta.Dense(64, 32)),
-                ta.Sequential(ta.Dense(32, 64, "relu"), ta.Dense(64, 128, "relu"), ta.Dense(128, 784, "sigmoid")),
-            ).astype(np.dtype(dtype).name)
-            optimizer = ta.Adam(model.parameters(), 1e-3)
-            values = []
-            for batch in list(ta.batches(x, 32, dtype=dtype))[:100]:
-                optimizer.zero_grad()
-                if loss == "mse":
-                    L = ta.mse_loss(model(batch), batch)
-                else:
-                    L = ta.bce_with_logits_loss(model.before_sigmoid(batch), batch)
-                L.backward()
-                optimizer.step()
-                values.append(L.item())
-            assert values[-1] < 0.8 * values[0]
-            found.append([p.data for p in model.parameters()])
-    for ours, theirs in zip(*found):
-        assert np.abs(ours - theirs).max() <= allowed * np.abs(theirs).max()
-
-
-def mnist_or_noise(rng):
-    """3200 images: MNIST's first if the files are here, else blobs."""
-    if os.environ.get("TINYAE_DATA"):
-        (x, _), _ = ta.datasets.load_mnist()
-        return x[:3200].reshape(3200, 784).astype(np.float64)
-    centres = rng.random((10, 784))
-    return np.clip(centres[rng.integers(10, size=3200)] + 0.1 * rng.normal(size=(3200, 784)), 0, 1)
-
-
-# ---------------------------------------------------------------- random numbers, batches, data sets
-
-
-def test_philox_to_the_last_bit(everywhere):
-    seeds = (0, 1, 2**31, 2**32 - 1, 2**32, 2**63, 2**64 - 1, 2**64 + 5)
-    steps = (0, 1, 2**32 - 1, 2**32, 2**40 + 3)
-    for seed in seeds:
-        for step in steps:
-            for purpose in PURPOSES:
-                for start, size in ((0, 1), (0, 4), (4, 7), (400, 33), (2**34, 9), (2**33 - 8, 40)):
-                    fast = Generator(seed).bits(size, purpose, step, start=start)
-                    with ta.use_kernels("reference"):
-                        plain = Generator(seed).bits(size, purpose, step, start=start)
-                    assert fast.dtype == plain.dtype and np.array_equal(fast, plain), (seed, step, purpose, start, size)
-
-
-def test_draws_are_the_same_with_and_without_kernels():
-    for draw in (
-        lambda g: g.uniform((100, 200), "dropout"),
-        lambda g: g.normal((101, 101), "noise"),
-        lambda g: g.permutation(10007),
-    ):
-        fast = draw(Generator(7))
-        with ta.use_kernels("reference"):
-            assert np.array_equal(fast, draw(Generator(7)))
-
-
-@pytest.mark.parametrize("source", TYPES)
-@pytest.mark.parametrize("target", TYPES)
-@pytest.mark.parametrize("shape", [(1, 1), (50, 7), (20, 3, 5, 1), (9, 2000)])
-def test_take_is_indexing(source, target, shape, rng, everywhere):
-    data = with_odd_places(rng, rng.normal(size=shape).astype(source), [np.nan, np.inf])
-    for size in (1, 2, 30):
-        index = rng.integers(0, shape[0], size)
-        ours = cpu.take(data, index, np.dtype(target))
-        assert ours.dtype == target and np.array_equal(ours, data[index].astype(target), equal_nan=True)
-        tensor = data_module.take(data, index, NUMPY, np.dtype(target))
-        assert np.array_equal(tensor.numpy(), ours, equal_nan=True)
-
-
-def test_take_has_no_kernel_for_other_data(rng, everywhere):
-    index = np.array([2, 0])
-    for data in (
-        np.arange(12).reshape(3, 4),
-        np.asfortranarray(rng.normal(size=(3, 4))),
-        rng.normal(size=3),
-        rng.normal(size=(3, 4)).astype(np.float16),
-    ):
-        assert cpu.take(data, index, np.dtype(np.float32)) is None
-        if data.dtype != np.float16:
-            taken = data_module.take(data, index, NUMPY, np.dtype(np.float32))
-            assert np.array_equal(taken.numpy(), data[index].astype(np.float32))
-    data = rng.normal(size=(3, 4))
-    assert cpu.take(data, index.astype(np.int32), np.dtype(np.float32)) is None
-
-
-def test_batches_are_the_same_with_and_without_kernels(rng):
-    x, y = rng.random((300, 40)), rng.integers(0, 5, 300)
-    fast = [(a.numpy(), b.numpy()) for a, b in ta.batches(x, 128, y, seed=3)]
-    with ta.use_kernels("reference"):
-        plain = [(a.numpy(), b.numpy()) for a, b in ta.batches(x, 128, y, seed=3)]
-    assert len(fast) == 3
-    for (a, b), (c, d) in zip(fast, plain):
-        assert np.array_equal(a, c) and np.array_equal(b, d) and a.dtype == c.dtype == np.float32
-
-
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("parts", [1, 3, 16])
-def test_survey(dtype, parts, rng):
-    with kernels_for_all(parts):
-        for shape in [(1,), (5,), (63,), (64,), (65,), (7, 11), (1000,), (3, 5, 700)]:
-            x = spread_out(rng, shape).astype(dtype)
-            assert cpu.survey(x) == (x.min(), x.max())
-            for odd in (np.nan, np.inf, -np.inf):
-                assert cpu.survey(with_odd_places(rng, x, [odd])) is None
-        for x in (np.array([np.finfo(dtype).max, np.finfo(dtype).min]), np.full(70, np.finfo(dtype).max)):
-            assert cpu.survey(x.astype(dtype)) == (x.min(), x.max())
-        assert cpu.survey(np.arange(5)) is None and cpu.survey(np.ones((4, 4)).T[::2]) is None
-
-
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("chunk", [1 << 24, 60])
-def test_check_values_says_the_same(dtype, chunk, rng, everywhere, monkeypatch):
-    """Answers and messages, also for a data set that is looked through in pieces."""
-    monkeypatch.setattr(data_module, "CHUNK", chunk)
-    good = rng.random((20, 3, 4)).astype(dtype)
-    cases = [good, -good, good * 300, good + 0.1]
-    for place in [(0, 0, 0), (19, 2, 3), (7, 1, 2)]:
-        for value in (np.nan, np.inf, -np.inf, -0.5, 1.5, 1 + 9e-7, 1 + 2e-6, -9e-7, -2e-6):
-            cases.append(good.copy())
-            cases[-1][place] = value
-    cases.append(with_odd_places(rng, good, [np.nan, np.inf, 3, 4, np.nan, -7]))
-    for case in cases:
-        for unit_interval in (True, False):
-            answers = []
-            for which in ("fast", "reference"):
-                with ta.use_kernels(which):
-                    try:
-                        answers.append(data_module.check_values("fit", case, unit_interval))
-                    except RangeError as error:
-                        answers.append(str(error))
-            assert answers[0] == answers[1]
-
-
-# ---------------------------------------------------------------- every kernel is here
-
-FUNCTIONS = {"philox": test_philox_to_the_last_bit, "take": test_take_is_indexing, "survey": test_survey}
-
-
 def test_every_kernel_has_a_case():
-    tested = {type(make([ta.Tensor([1.0], requires_grad=True)])) for make in OPTIMIZERS.values()}
+    tested = {type(make([ta.Tensor([1.0], requires_grad=True)])) for make in test_kernels_optim.OPTIMIZERS.values()}
     assert {ops.Dense, ops.Affine, ops.MatMul, *PLAIN, *tested, *FUNCTIONS} == set(TWINS)
 
 
