@@ -414,13 +414,14 @@ def test_recipes_are_listed_with_what_to_expect(monkeypatch, capsys):
 @pytest.mark.skipif("TINYAE_DATA" not in os.environ, reason="needs MNIST: set TINYAE_DATA to a folder that has mnist/")
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name, key, bound",
-    [("dense32", "val_mse", 0.0100), ("deep", "val_mse", 0.0089), ("bce", "val_loss", 0.0767),
-     ("classifier", "test_accuracy", 0.972)],
+    "name, key, bound, seeds",
+    [("dense32", "val_mse", 0.0100, 3), ("deep", "val_mse", 0.0089, 3), ("bce", "val_loss", 0.0767, 3),
+     ("classifier", "test_accuracy", 0.972, 9)],
 )  # fmt: skip
-def test_recipes_on_mnist_reach_what_keras_reaches(name, key, bound):
-    # the median of three seeds: one alone depends on rounding, and so on the number of BLAS threads
-    value = float(np.median([runs.train(name, seed=s, out=f"{name}-{s}", progress=False)[key] for s in range(3)]))
+def test_recipes_on_mnist_reach_what_keras_reaches(name, key, bound, seeds):
+    """The median over seeds. One alone depends on rounding, and so on the number of threads: the classifier's accuracy
+    varies by half a percent, and with it even the median of three by more than it lies above the bound."""
+    value = float(np.median([runs.train(name, seed=s, out=f"{name}-{s}", progress=False)[key] for s in range(seeds)]))
     assert value >= bound if key == "test_accuracy" else value <= bound
     print(f"{name}: {key} {value:.5f} (to reach: {bound})")
 
