@@ -31,6 +31,11 @@ PAIRS = {
     "number to a power": (lambda x: 2**x, lambda x: 2**x, [N34]),
     "matmul": (lambda x, y: x @ y, lambda x, y: x @ y, [(2, 3, 4), (4, 5)]),
     "affine": (ta.functional.affine, lambda x, w, b: F.linear(x, w.T, b), [N34, (4, 2), (2,)]),
+    "dense": (
+        lambda x, w, b, v, c: ta.apply(ta.ops.Dense, x, w, b, v, c, activations=("tanh", "sigmoid")),
+        lambda x, w, b, v, c: torch.sigmoid(F.linear(torch.tanh(F.linear(x, w.T, b)), v.T, c)),
+        [N34, (4, 2), (2,), (2, 5), (5,)],
+    ),
     "exp": (lambda x: x.exp(), lambda x: x.exp(), [N34]),
     "log": (lambda x: x.log(), lambda x: x.log(), [N34, POSITIVE]),
     "sqrt": (lambda x: x.sqrt(), lambda x: x.sqrt(), [N34, POSITIVE]),
