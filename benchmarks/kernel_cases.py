@@ -13,8 +13,7 @@ import numpy as np
 import tinyae as ta
 from tinyae import losses, ops
 from tinyae.backend import NUMPY
-from tinyae.data import check_values, order_of, take
-from tinyae.errors import RangeError
+from tinyae.data import order_of, take
 from tinyae.optim import make_optimizer
 from tinyae.random import Generator
 from tinyae.tape import pull_back
@@ -190,27 +189,6 @@ def shuffled_batch():
     yield Case("take a shuffled batch of 256", prepare, 8 * 256 * PIXELS, GBYTES, span=4 * IMAGES * PIXELS)
 
 
-def survey():
-    """Looking through a data set for NaN, infinity, and numbers outside of [0, 1]; nothing is written."""
-
-    def complaint(images):
-        try:
-            return check_values("images", images, unit_interval=True) or "none"
-        except RangeError as error:
-            return str(error)
-
-    def prepare():
-        images = numbers(IMAGES, PIXELS, kind="uniform")
-        broken = images[:500].copy()
-        broken[7, 3], broken[70, 1] = np.nan, np.inf
-        return (
-            lambda: check_values("images", images, unit_interval=True),
-            lambda: [complaint(part) for part in (images[:500], 2 * images[:500] - 1, broken)],
-        )
-
-    yield Case(f"look through {IMAGES} images", prepare, 4 * IMAGES * PIXELS, GBYTES)
-
-
 KERNELS = {
     "dense": dense,
     "matmul": matmul,
@@ -228,5 +206,4 @@ KERNELS = {
     "adam": lambda: step("adam", 2),
     "philox": philox,
     "take": shuffled_batch,
-    "survey": survey,
 }

@@ -327,7 +327,7 @@ def test_with_the_compiler_switched_off():
                         optimizer.step()
                     found.append(w.numpy())
             assert np.abs(found[0] - found[1]).max() < (1e-5 if dtype == "f4" else 1e-12)
-        assert cpu.survey(X) == (X.min(), X.max()) and np.array_equal(cpu.take(X, np.array([2, 0]), X.dtype), X[[2, 0]])
+        assert np.array_equal(cpu.take(X, np.array([2, 0]), X.dtype), X[[2, 0]])
     from tinyae.random import Generator
     fast = Generator(5).bits(9, "noise", 1)
     with ta.use_kernels("reference"):

@@ -268,7 +268,6 @@ def test_kernels_touch_only_their_own_memory(side):
                 ta.mse_loss(x, t).backward()
                 ta.bce_with_logits_loss(x, t).backward()
                 ta.cross_entropy(x, np.arange(shape[0]) % shape[1]).backward()
-                assert cpu.survey(x.data) is not None
                 assert cpu.take(x.data, np.array([shape[0] - 1, 0]), np.dtype("f4")) is not None
     print("done")
     """

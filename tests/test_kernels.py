@@ -367,7 +367,6 @@ def test_without_a_tape_the_kernel_runs_too(rng, everywhere):
 FUNCTIONS = {
     "philox": test_kernels_data.test_philox_to_the_last_bit,
     "take": test_kernels_data.test_take_is_indexing,
-    "survey": test_kernels_data.test_survey,
 }
 
 

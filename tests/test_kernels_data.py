@@ -6,14 +6,11 @@ import pytest
 import tinyae as ta
 from tinyae import data as data_module
 from tinyae.backend import NUMPY
-from tinyae.errors import RangeError
 from tinyae.kernels import cpu
 from tinyae.random import PURPOSES, Generator
 
 from .twins import (
     TYPES,
-    kernels_for_all,
-    spread_out,
     with_odd_places,
 )
 
@@ -81,41 +78,3 @@ def test_batches_are_the_same_with_and_without_kernels(rng):
     assert len(fast) == 3
     for (a, b), (c, d) in zip(fast, plain):
         assert np.array_equal(a, c) and np.array_equal(b, d) and a.dtype == c.dtype == np.float32
-
-
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("parts", [1, 3, 16])
-def test_survey(dtype, parts, rng):
-    with kernels_for_all(parts):
-        for shape in [(1,), (5,), (63,), (64,), (65,), (7, 11), (1000,), (3, 5, 700)]:
-            x = spread_out(rng, shape).astype(dtype)
-            assert cpu.survey(x) == (x.min(), x.max())
-            for odd in (np.nan, np.inf, -np.inf):
-                assert cpu.survey(with_odd_places(rng, x, [odd])) is None
-        for x in (np.array([np.finfo(dtype).max, np.finfo(dtype).min]), np.full(70, np.finfo(dtype).max)):
-            assert cpu.survey(x.astype(dtype)) == (x.min(), x.max())
-        assert cpu.survey(np.arange(5)) is None and cpu.survey(np.ones((4, 4)).T[::2]) is None
-
-
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("chunk", [1 << 24, 60])
-def test_check_values_says_the_same(dtype, chunk, rng, everywhere, monkeypatch):
-    """Answers and messages, also for a data set that is looked through in pieces."""
-    monkeypatch.setattr(data_module, "CHUNK", chunk)
-    good = rng.random((20, 3, 4)).astype(dtype)
-    cases = [good, -good, good * 300, good + 0.1]
-    for place in [(0, 0, 0), (19, 2, 3), (7, 1, 2)]:
-        for value in (np.nan, np.inf, -np.inf, -0.5, 1.5, 1 + 9e-7, 1 + 2e-6, -9e-7, -2e-6):
-            cases.append(good.copy())
-            cases[-1][place] = value
-    cases.append(with_odd_places(rng, good, [np.nan, np.inf, 3, 4, np.nan, -7]))
-    for case in cases:
-        for unit_interval in (True, False):
-            answers = []
-            for which in ("fast", "reference"):
-                with ta.use_kernels(which):
-                    try:
-                        answers.append(data_module.check_values("fit", case, unit_interval))
-                    except RangeError as error:
-                        answers.append(str(error))
-            assert answers[0] == answers[1]

@@ -26,7 +26,7 @@ FLOORS = [
     ["losses", "nn", "optimizer", "check"],
     ["optim", "regularizers", "callbacks", "data", "metrics"],
     ["kernels"],
-    ["schedules", "clipping", "checkpoint", "rehearsal", "tensorboard"],
+    ["capture", "schedules", "clipping", "checkpoint", "rehearsal", "tensorboard"],
     ["datasets"],
     ["training"],
     ["models"],

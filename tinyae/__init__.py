@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .apply import apply
 from .backend import get_backend
 from .callbacks import Callback, EarlyStopping, StopAtLoss
+from .capture import CaptureWarning, capture
 from .check import check_gradients
 from .checkpoint import Checkpoint
 from .clipping import ClipNorm, ClipValue, clip_by_norm, clip_by_value
@@ -78,6 +79,7 @@ __all__ = [
     "Adam",
     "Autoencoder",
     "Callback",
+    "CaptureWarning",
     "Checkpoint",
     "ClipNorm",
     "ClipValue",
@@ -113,6 +115,7 @@ __all__ = [
     "batches",
     "bce_with_logits_loss",
     "binary_cross_entropy",
+    "capture",
     "check_gradients",
     "clip_by_norm",
     "clip_by_value",

@@ -8,7 +8,7 @@ lists, arrays, tensors of integers.
 import numpy as np
 
 from .backend import FLOATS, backend_of
-from .context import recording
+from .context import capturing, recording
 from .errors import BackendError, DtypeError, TinyaeError
 from .operands import broadcast_error, checked_array
 from .tape import Node, births, calling_place, forget
@@ -57,6 +57,8 @@ def apply(op, *inputs, **attributes):
     # a view (it has a base) of the input, not of a temporary copy (they share no memory), is one memory with it
     if op.view and data.base is not None and backend.xp.may_share_memory(data, arrays[0]):
         result._version, result._seen = inputs[0]._version, inputs[0]._seen
+    if (program := capturing.get()) is not None:
+        program.note(op, inputs, result)
     if node is not None:
         node.inputs = [(x._node or x) if type(x) is Tensor and x._needs_gradient else None for x in inputs]
         node.shape, node.dtype = data.shape, data.dtype

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .callbacks import Callback
+from .context import unrepeatable
 from .errors import require_number
 from .tensor import Tensor
 
@@ -21,6 +22,7 @@ def clip_by_norm(params: Iterable[Tensor], limit: float) -> float:
     A norm that is NaN or infinite leaves the gradients alone: scaling would hide it.
     """
     limit = require_number("clip_by_norm", "limit", limit, above=0)
+    unrepeatable("clips gradients, for which there is no kernel")
     graded: list[tuple[Tensor, Any]] = [(p, g) for p in params if (g := p.grad) is not None]
     # in float64: the sum of squares of large float32 gradients would overflow
     norm = math.sqrt(math.fsum(float((g.astype("float64") ** 2).sum()) for _, g in graded))
@@ -33,6 +35,7 @@ def clip_by_norm(params: Iterable[Tensor], limit: float) -> float:
 def clip_by_value(params: Iterable[Tensor], limit: float) -> None:
     """Cut every number of every gradient to [-limit, limit]."""
     limit = require_number("clip_by_value", "limit", limit, above=0)
+    unrepeatable("clips gradients, for which there is no kernel")
     for p in params:
         if p.grad is not None:
             p.grad = p.backend.xp.clip(p.grad, -limit, limit)

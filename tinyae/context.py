@@ -6,6 +6,7 @@ another, and leaving a ``with`` block restores what was there before.
 
 from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar, Token
+from typing import Any
 
 from .backend import KERNELS, kernels
 from .errors import known_name
@@ -14,6 +15,7 @@ from .random import Generator
 recording = ContextVar("tinyae.recording", default=True)
 generator: ContextVar[Generator | None] = ContextVar("tinyae.generator", default=None)
 layer_calls: ContextVar[list | None] = ContextVar("tinyae.layer_calls", default=None)
+capturing: ContextVar[Any] = ContextVar("tinyae.capturing", default=None)  # the Program that is being written, or None
 
 
 class no_grad(ContextDecorator):
@@ -101,3 +103,20 @@ def watch_layers():
     """Collect (layer, input shape, output shape) of every layer called inside the block."""
     with use(layer_calls, []) as calls:
         yield calls
+
+
+def every_time(function, *arguments):
+    """Call it; and if a step is being captured, again in each repetition of the step."""
+    program = capturing.get()
+    if program is None:
+        return function(*arguments)
+    program.actions.append((function, arguments))
+    with use(capturing, None):  # what it does is repeated by calling it
+        return function(*arguments)
+
+
+def unrepeatable(what):
+    """If a step is being captured, give it up: it does something that a list of calls cannot repeat."""
+    program = capturing.get()
+    if program is not None:
+        program.give_up(what)

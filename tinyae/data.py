@@ -1,18 +1,21 @@
 """From a data set to mini-batches: checked once, shuffled by a permutation, never copied whole."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from .backend import NUMPY, Backend, backend_of, get_backend
+from .context import unrepeatable
 from .errors import RangeError, ShapeError, require_integer
 from .operands import checked_array, checked_kind, float_type
 from .random import Generator
 from .rows import Rows, is_rows
 from .tensor import Tensor, wrap
 
-CHUNK = 1 << 24  # elements looked at together when a data set is checked
+CHUNK = 1 << 24  # elements of a data set that are read together when it is checked
+IN_CACHE = 1 << 16  # elements that stay in a processor's cache
 
 
 def as_data(name, data):
@@ -45,20 +48,15 @@ def check_values(name, array, unit_interval=False):
     low, high, wrong, first = np.inf, -np.inf, 0, None
     for start in range(0, len(array), rows):
         piece = array[start : start + rows]
-        survey = NUMPY.twin("survey") if type(piece) is np.ndarray else None
-        extent = survey(piece) if survey else None
-        if extent is not None:  # all finite
-            low, high = min(low, extent[0]), max(high, extent[1])
+        least, most = extent(piece)
+        if math.isfinite(least) and math.isfinite(most):
+            low, high = min(low, least), max(high, most)
             continue
-        if piece.dtype.kind == "f":
-            finite = xp.isfinite(piece)
-            if not finite.all():
-                wrong += int((~finite).sum())
-                if first is None:
-                    place = np.unravel_index(int((~finite).argmax()), piece.shape)
-                    first = (start + int(place[0]), *map(int, place[1:]))
-        if unit_interval and not wrong:
-            low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+        odd = ~xp.isfinite(piece)
+        wrong += int(odd.sum())
+        if first is None:
+            place = np.unravel_index(int(odd.argmax()), piece.shape)
+            first = (start + int(place[0]), *map(int, place[1:]))
     if wrong:
         raise RangeError(
             f"{name}: {wrong} of {array.size} values are NaN or infinite, the first at index {first}. "
@@ -69,6 +67,19 @@ def check_values(name, array, unit_interval=False):
             f"{name}: the data range from {low:.6g} to {high:.6g}, but a sigmoid output and binary cross-entropy can only "
             "reach [0, 1]. Scale the data (divide pixels by 255), or use a model without a sigmoid at its end and loss='mse'."
         )
+
+
+def extent(array):
+    """The smallest and the largest number; NaN if one is NaN."""
+    step = max(1, IN_CACHE * len(array) // array.size) if type(array) is np.ndarray else len(array)
+    low, high = math.inf, -math.inf
+    for start in range(0, len(array), step):  # the second look at a piece finds it in the cache
+        piece = array[start : start + step]
+        least, most = float(piece.min()), float(piece.max())
+        if math.isnan(least):
+            return least, most
+        low, high = min(low, least), max(high, most)
+    return low, high
 
 
 def place_of(data):
@@ -89,6 +100,7 @@ def take(array, index, backend, dtype):
     fast = NUMPY.twin("take") if type(array) is np.ndarray and dtype is not None and backend is NUMPY else None
     piece = None if fast is None else fast(array, index, dtype)
     if piece is None:
+        unrepeatable("takes examples from data for which there is no kernel")
         piece = array[index]
     if source is not backend:
         piece = backend.asarray(source.to_host(piece))

@@ -27,6 +27,7 @@ class Operators:
     _change: Callable[..., Any]
     _compare: Callable[..., Any]
     _plain_index: Callable[..., Any]
+    _rows: Callable[..., Any]
     _accept_own_part: Callable[..., Any]
 
     # ------------------------------------------------------------ arithmetic
@@ -181,4 +182,5 @@ class Operators:
         return self._apply(ops.Transpose, self, axes=as_ints("transpose", axes) if axes and axes != (None,) else None)
 
     def __getitem__(self: T, index: Any) -> T:
-        return self._apply(ops.GetItem, self, index=self._plain_index(index))
+        rows = self._rows(index) if type(index) is slice else None
+        return self._apply(ops.GetItem, self, index=self._plain_index(index)) if rows is None else rows

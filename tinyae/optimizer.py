@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from .backend import backend_of
+from .context import capturing, every_time, unrepeatable
 from .errors import DtypeError, RangeError, ShapeError, StateError, brief, require_integer, require_number
+from .tape import clear_gradients
 from .tensor import Tensor
 
 
@@ -95,8 +97,14 @@ class Optimizer:
                 if array.dtype != theta.dtype or type(array) is not type(theta):  # the model was moved
                     state[name] = tensor.backend.asarray(backend_of(array).to_host(array).astype(theta.dtype))
             pairs.append((tensor, state))
-        self.t += 1
+        if (program := capturing.get()) is not None:
+            program.note_update(self, pairs)
+        every_time(self.begin_step, pairs)
         self.update_all(pairs)
+
+    def begin_step(self, pairs):
+        """Count the step, and tell the tape that every (parameter, state) is written to."""
+        self.t += 1
         for tensor, _ in pairs:
             tensor.mark_changed()
 
@@ -105,6 +113,7 @@ class Optimizer:
         fast = pairs[0][0].backend.twin(type(self)) if pairs else None
         if fast is not None and fast(self, pairs):
             return
+        unrepeatable(f"updates parameters by {type(self).__name__}, for which there is no kernel")
         for tensor, state in pairs:
             self.update(tensor.backend.xp, tensor.data, tensor.grad, **state)
 
@@ -119,8 +128,7 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Set every ``.grad`` to None."""
-        for tensor in self.params:
-            tensor.grad = None
+        every_time(clear_gradients, self.params)
 
     def settings(self) -> dict[str, Any]:
         """The hyperparameters by name."""

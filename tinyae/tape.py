@@ -28,6 +28,7 @@ import os
 import sys
 import weakref
 
+from .context import capturing, unrepeatable
 from .errors import TapeError
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -199,6 +200,8 @@ def run_backward(root, gradient, keep_tape):
         The leaves, and the intermediate tensors that retain theirs, each with its gradient.
     """
     nodes, leaves = reachable(root)
+    if (program := capturing.get()) is not None:
+        program.note_backward(nodes)
     total = {root: gradient}  # the sum of the gradients that have reached a node or leaf so far
     owned = set()  # what has a sum that is stored nowhere else, so that a leaf may keep it without a copy
     results = []
@@ -209,29 +212,43 @@ def run_backward(root, gradient, keep_tape):
         if type(gY) is not node.backend.array_type:  # NumPy turns rank-0 results into scalars
             gY = node.backend.xp.asarray(gY)
         if node.retain is not None and (tensor := node.retain()) is not None:
-            results.append((tensor, gY.copy()))
+            results.append((tensor, own(gY, is_own=False)))
         for source, g in zip(node.inputs, pull_back(node, gY)):
             if source is None or g is None:
                 continue
             if g.shape != source.shape or g.dtype != source.dtype:
                 g = fit_to(source, g, node)
             if source in total:
+                unrepeatable(f"uses a tensor twice that {node!r} used")
                 total[source] = total[source] + g
                 owned.add(source)
             else:
                 total[source] = g
-                if (
-                    g is not gY and type(g.base) is not node.backend.array_type
-                ):  # neither passed on nor a view of another
+                # is it neither the gradient that was passed on nor a view of another array?
+                if g is not gY and type(g.base) is not node.backend.array_type:
                     owned.add(source)
         if not keep_tape:  # free what it saved now: memory shrinks as the backward pass goes on
             node.inputs = node.saved = None
             node.watched = ()
-    # a gradient that an operation passed on unchanged may be another leaf's too: that one is copied
-    return results + [(leaf, total[leaf] if leaf in owned else total[leaf].copy()) for leaf in leaves if leaf in total]
+    return results + [(leaf, own(total[leaf], leaf in owned)) for leaf in leaves if leaf in total]
 
 
-def add_gradient(tensor, gradient):
-    """Accumulate into ``.grad``."""
-    total = gradient if tensor.grad is None else tensor.grad + gradient
-    tensor.grad = total if type(total) is tensor.backend.array_type else tensor.backend.asarray(total)
+def own(gradient, is_own):
+    """What a leaf may keep: an array that an operation passed on may be another leaf's too, and is copied."""
+    if is_own:
+        return gradient
+    unrepeatable("copies a gradient")
+    return gradient.copy()
+
+
+def add_gradients(pairs):
+    """Accumulate into ``.grad`` of every (tensor, gradient)."""
+    for tensor, gradient in pairs:
+        total = gradient if tensor.grad is None else tensor.grad + gradient
+        tensor.grad = total if type(total) is tensor.backend.array_type else tensor.backend.asarray(total)
+
+
+def clear_gradients(tensors):
+    """Set ``.grad`` to None."""
+    for tensor in tensors:
+        tensor.grad = None

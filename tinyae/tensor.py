@@ -12,11 +12,11 @@ import numpy as np
 
 from . import ops
 from .backend import FLOATS, NUMPY, Backend, backend_of, get_backend
-from .context import recording
+from .context import capturing, every_time, recording, unrepeatable
 from .errors import BackendError, DtypeError, ShapeError, TapeError
 from .operands import broadcast_error, checked_array, float_type
 from .operators import Operators
-from .tape import Version, add_gradient, run_backward
+from .tape import Version, add_gradients, run_backward
 
 
 class Tensor(Operators):
@@ -110,6 +110,7 @@ class Tensor(Operators):
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The values as a NumPy array: a read-only view on the host, a copy from a GPU."""
+        unrepeatable("reads the numbers of a tensor")
         array = self.backend.to_host(self.data).view()
         array.flags.writeable = False
         return array
@@ -118,12 +119,15 @@ class Tensor(Operators):
         """The only element, as a Python number."""
         if self.data.size != 1:
             raise ShapeError(f"item: the tensor has shape {self.shape}, {self.size} elements; expected exactly one.")
+        unrepeatable("reads a number, with item() or float()")
         return self.data.item()
 
     def detach(self) -> "Tensor":
         """The same memory as a tensor that the tape does not know."""
         result = wrap(self.data, self.backend)
         result._version, result._seen = self._version, self._version.count
+        if (program := capturing.get()) is not None:
+            program.note_made(result)
         return result
 
     def to(self, backend: str | Backend) -> "Tensor":
@@ -183,6 +187,7 @@ class Tensor(Operators):
                 )
             gradient = self.backend.xp.ones(self.data.shape, self.data.dtype)
         else:
+            unrepeatable("calls backward() with a gradient")
             if isinstance(gradient, Tensor):
                 if gradient._node is not None:
                     raise TapeError(
@@ -198,8 +203,7 @@ class Tensor(Operators):
                 raise ShapeError(
                     f"backward: the gradient has shape {gradient.shape}, the tensor {self.shape}; they must be equal."
                 )
-        for leaf, g in run_backward(self._node, gradient, keep_tape):
-            add_gradient(leaf, g)
+        every_time(add_gradients, run_backward(self._node, gradient, keep_tape))
 
     def retain_grad(self) -> "Tensor":
         """From now on add up the gradient of this intermediate result in ``.grad``, as leaves do."""
@@ -211,6 +215,7 @@ class Tensor(Operators):
 
     def _change(self, name, compute, other):
         """self <- compute(self, other), written into the same memory and known to the tape."""
+        unrepeatable(f"changes a tensor in place ({name})")
         taped = recording.get() and (self._needs_gradient or (isinstance(other, Tensor) and other._needs_gradient))
         if taped and self._version.leaf:
             raise TapeError(
@@ -265,6 +270,23 @@ class Tensor(Operators):
         if index.dtype in FLOATS:
             raise DtypeError(f"index: an array of {index.dtype} cannot choose elements; expected integers or bools.")
         return index
+
+    def _rows(self, index):
+        """The slice of a constant; None for what the operation must do.
+
+        Nothing is recorded of constants, and cutting batches out of a data set should not take as long as a small layer.
+        """
+        if self._needs_gradient or self._version.count != self._seen or capturing.get() is not None:
+            return None
+        try:
+            rows = self.data[index]
+        except (TypeError, ValueError, IndexError):
+            return None  # the operation says what is wrong
+        if rows.size == 0:
+            return None
+        result = wrap(rows, self.backend)
+        result._version, result._seen = self._version, self._seen
+        return result
 
     def _accept_own_part(self, index, value):
         """Allow ``y[i] += x``, which Python runs as v = y[i]; v += x; y[i] = v.

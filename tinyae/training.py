@@ -21,10 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from .backend import NUMPY
 from .callbacks import Callback, Progress
+from .capture import written
 from .checkpoint import Checkpoint, refuse_other_settings
 from .clipping import ClipNorm, ClipValue
-from .context import generator, recording, use
+from .context import every_time, generator, recording, use
 from .data import order_of
 from .errors import DtypeError, RangeError, TrainingError, brief, known_name, require_integer, require_list
 from .history import History
@@ -231,30 +233,26 @@ class Trainer:
         """One pass through the data; returns its record, or None after Ctrl-C."""
         model, optimizer, started = self.model, self.optimizer, time.perf_counter()
         self._locate()
-        last_good = model.snapshot(), optimizer.snapshot()
+        self.last_good = model.snapshot(), optimizer.snapshot()
         order = order_of(len(self.x), self.seed, self.epoch, self.shuffle)
         total, total_penalty = 0.0, 0.0
         model.train()
+        program, repeats_itself = None, self.batches_per_epoch > 2 and self._repeats_itself()
         for batch, start in enumerate(range(0, len(order), self.batch_size), 1):
+            self.batch_number = batch
             index = order[start : start + self.batch_size]
-            x, y = self.batch(self.x, self.y, index)
             if self.schedules:
                 passed = self.epoch + (batch - 1) / self.batches_per_epoch
                 optimizer.lr = self.base_lr * math.prod(schedule.factor(passed) for schedule in self.schedules)
-            drawn = self.generator.state_dict() if optimizer.needs_closure else None
-            objective, value, extra = self._objective(x, y)
-            if not math.isfinite(value + extra):
-                self._not_finite("loss", value + extra, batch, last_good, "the step before")
-            optimizer.zero_grad()
-            objective.backward()
-            self._call("on_gradients", batch)
-            if optimizer.needs_closure:
-                optimizer.step(self._closure(x, y, drawn))
+            if program is not None and len(index) == self.batch_size:
+                program.repeat([index])
+            elif batch == 2 and repeats_itself:
+                program = written(self._step, [index])  # anew in each epoch: a callback may have changed anything
             else:
-                optimizer.step()
-            total += value * len(index)
-            total_penalty += extra * len(index)
-            self._call("on_batch_end", batch, {"loss": value + extra})
+                self._step(index)
+            total += self.loss_value * len(index)
+            total_penalty += self.penalty * len(index)
+            self._call("on_batch_end", batch, {"loss": self.loss_value + self.penalty})
             if interrupt.is_set() and start + self.batch_size < len(order):
                 return None
         record = {"epoch": self.epoch + 1, "loss": total / len(order)}
@@ -263,34 +261,69 @@ class Trainer:
         if self.validation is not None:
             record["val_loss"] = self.evaluate(*self.validation)
         if not math.isfinite(record.get("val_loss", 0.0)):
-            self._not_finite("held-out loss", record["val_loss"], batch, last_good, "that step")
+            self._not_finite("held-out loss", record["val_loss"], "that step")
         for name, parameter in model.named_parameters():
             if not bool(parameter.backend.xp.isfinite(parameter.data).all()):
-                self._not_finite(f"parameter {name}", float("nan"), batch, last_good, "that step")
+                self._not_finite(f"parameter {name}", float("nan"), "that step")
         if optimizer.lr is not None:
             record["lr"] = optimizer.lr
         return {**record, "seconds": round(time.perf_counter() - started, 4)}
 
+    def _step(self, index):
+        """One batch: forward, backward, update."""
+        optimizer = self.optimizer
+        x, y = self.batch(self.x, self.y, index)
+        drawn = self.generator.state_dict() if optimizer.needs_closure else None
+        objective, loss, penalty = self._objective(x, y)
+        every_time(self._look_at, loss.data, penalty)
+        optimizer.zero_grad()
+        objective.backward()
+        every_time(self._show_gradients)
+        if optimizer.needs_closure:
+            optimizer.step(self._closure(x, y, drawn))
+        else:
+            optimizer.step()
+
     def _objective(self, x, y):
-        """What is minimised, on the tape; the loss as a float; the penalties as a float."""
+        """What is minimised, on the tape; the loss, and the penalties as a float."""
         loss = self.loss(self.model, x, y)
-        value = loss.item()
         if not self.regularizers:
-            return loss, value, 0.0
+            return loss, loss, 0.0
         penalty = sum(regularizer(self.model) for regularizer in self.regularizers)
-        return loss + penalty, value, float(penalty)
+        return loss + penalty, loss, float(penalty)
+
+    def _look_at(self, loss, penalty):
+        """Note the loss of the batch; end the training if it is no number."""
+        self.loss_value, self.penalty = loss.item(), penalty
+        if not math.isfinite(self.loss_value + penalty):
+            self._not_finite("loss", self.loss_value + penalty, "the step before")
+
+    def _show_gradients(self):
+        self._call("on_gradients", self.batch_number)
 
     def _closure(self, x, y, drawn):
         """For an optimizer that looks several times: the objective and its gradients, with the same chance each time."""
 
         def evaluate():
             self.generator.load_state_dict(drawn)
-            objective, value, extra = self._objective(x, y)
+            objective, loss, penalty = self._objective(x, y)
             self.optimizer.zero_grad()
             objective.backward()
-            return value + extra
+            return loss.item() + penalty
 
         return evaluate
+
+    def _repeats_itself(self):
+        """Is it certain that every step does the same? All that it runs must be known: layers, loss and callbacks."""
+        hooks = Callback.on_gradients, Callback.on_batch_end
+        return (
+            self.place is NUMPY
+            and isinstance(self.loss_name, str)
+            and not self.regularizers
+            and not self.optimizer.needs_closure
+            and all(is_ours(module) and "forward" not in vars(module) for module in self.model.modules())
+            and all(is_ours(c) or (type(c).on_gradients, type(c).on_batch_end) == hooks for c in self.callbacks)
+        )
 
     def _locate(self):
         """Where the model is, and in what type: asked once per epoch, for it looks at every tensor."""
@@ -368,8 +401,9 @@ class Trainer:
 
     # ------------------------------------------------------------ what goes wrong
 
-    def _not_finite(self, what, value, batch, last_good, whose):
+    def _not_finite(self, what, value, whose):
         """Put the model back and say what happened."""
+        batch = self.batch_number
         step = self.epoch * self.batches_per_epoch + batch
         rate = repr(self.optimizer) if self.optimizer.lr is None else f"learning rate {self.optimizer.lr:g}"
         largest = [(float(abs(p.grad).max()), name) for name, p in self.model.named_parameters() if p.grad is not None]
@@ -378,8 +412,8 @@ class Trainer:
         gradient = "No gradient was computed yet."
         if name is not None:
             gradient = f"The largest gradient of {whose} was {size:.3g}, in {name}."
-        self.model.restore(last_good[0])
-        self.optimizer.restore(last_good[1])
+        self.model.restore(self.last_good[0])
+        self.optimizer.restore(self.last_good[1])
         error = TrainingError(
             f"fit: the {what} became {value} in step {step} (epoch {self.epoch + 1}, batch {batch}), with {rate}. "
             f"{gradient} Model and optimizer were put back to the end of epoch {self.epoch}. "
@@ -417,3 +451,8 @@ class Trainer:
             f"units are saturated or dead and pass no gradient back. Start anew with a smaller learning rate; "
             "if that does not help, with init='he', or with loss='bce' if the model ends in a sigmoid."
         )
+
+
+def is_ours(thing):
+    """Is its class one of tinyae's own? What a subclass does is not known."""
+    return type(thing).__module__.startswith(f"{__package__}.")

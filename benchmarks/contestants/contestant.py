@@ -1,5 +1,7 @@
 """What the worker asks of every contestant."""
 
+from collections.abc import Callable
+
 LR, BETA1, BETA2, EPS = 1e-3, 0.9, 0.999, 1e-8  # Adam's, for all
 
 
@@ -18,6 +20,7 @@ class Contestant:
     """
 
     whole_epochs = False  # is it timed over whole passes through the data?
+    step: Callable  # (where a batch begins) -> its loss
 
     def __init__(self, weights, images, batch):
         self.batch, self.batches = batch, len(images) // batch
@@ -28,13 +31,31 @@ class Contestant:
 
     def losses(self, steps):
         """The losses of the first steps, from the initial weights, on the first batches in order."""
-        raise NotImplementedError
+        return [float(self.step(start)) for start in self.starts(steps)]
 
     def run(self, steps):
         """Train for so many steps; when it returns, all of them are done."""
-        raise NotImplementedError
+        for start in self.starts(steps):
+            self.step(start)
 
     @staticmethod
     def about():
         """Versions {name: version}, threads and precision, the last two in words."""
         raise NotImplementedError
+
+
+class FitContestant(Contestant):
+    """One whose steps are taken by a method of the framework, ``fit(images, epochs)``, shuffled."""
+
+    whole_epochs = True
+
+    def fit(self, images, epochs, **options):
+        """Train on these images."""
+        raise NotImplementedError
+
+    def run(self, steps):
+        epochs, rest = divmod(steps, self.batches)
+        if epochs:
+            self.fit(self.images, epochs)
+        if rest:
+            self.fit(self.images[: rest * self.batch], 1)

@@ -13,6 +13,7 @@ class Entry(NamedTuple):
 
 CONTESTANTS = {
     "tinyae-loop": Entry("with_tinyae", "TinyaeLoop", "tinyae, hand-written loop"),
+    "tinyae-captured": Entry("with_tinyae", "TinyaeCaptured", "tinyae, loop with a captured step"),
     "tinyae-fit": Entry("with_tinyae", "TinyaeFit", "tinyae, fit"),
     "torch": Entry("with_torch", "Torch", "PyTorch"),
     "torch-fused": Entry("with_torch", "TorchFused", "PyTorch, fused Adam"),

@@ -21,24 +21,19 @@ class Jax(Contestant):
         params = [(jnp.array(W), jnp.array(b)) for W, b in weights]
         m, v = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
         self.state = params, m, v, jnp.zeros((), jnp.int32)
-        self.step = self.make_step()
+        self.compiled = self.compile()
 
-    def make_step(self):
-        step = jax.jit(step_on_batch, donate_argnums=0)
-        return lambda state, start: step(state, jax.lax.dynamic_slice_in_dim(self.X, start, self.batch))
+    def compile(self):
+        return jax.jit(step_on_batch, donate_argnums=0)
 
-    def losses(self, steps):
-        found = []
-        for start in self.starts(steps):
-            self.state, loss = self.step(self.state, start)
-            found.append(float(loss))
-        return found
+    def step(self, start):
+        batch = jax.lax.dynamic_slice_in_dim(self.X, start, self.batch)
+        self.state, loss = self.compiled(self.state, batch)
+        return loss
 
     def run(self, steps):
-        state = self.state
-        for start in self.starts(steps):
-            state, _ = self.step(state, start)
-        self.state = jax.block_until_ready(state)
+        super().run(steps)
+        jax.block_until_ready(self.state)
 
     @staticmethod
     def about():
@@ -53,13 +48,16 @@ class Jax(Contestant):
 class JaxInside(Jax):
     """The batch is cut inside the compiled function too."""
 
-    def make_step(self):
+    def compile(self):
         def inside(state, images):
             start = (state[3] % self.batches) * self.batch
             return step_on_batch(state, jax.lax.dynamic_slice_in_dim(images, start, self.batch))
 
-        step = jax.jit(inside, donate_argnums=0)
-        return lambda state, start: step(state, self.X)
+        return jax.jit(inside, donate_argnums=0)
+
+    def step(self, start):
+        self.state, loss = self.compiled(self.state, self.X)
+        return loss
 
 
 def mean_squared_error(params, x):

@@ -7,13 +7,11 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras  # noqa: E402 (reads the line above)
 import tensorflow as tf  # noqa: E402
 
-from .contestant import BETA1, BETA2, EPS, LR, Contestant  # noqa: E402
+from .contestant import BETA1, BETA2, EPS, LR, FitContestant  # noqa: E402
 
 
-class Keras(Contestant):
+class Keras(FitContestant):
     """``model.fit``, shuffled, over whole epochs."""
-
-    whole_epochs = True
 
     def __init__(self, weights, images, batch):
         super().__init__(weights, images, batch)
@@ -38,13 +36,6 @@ class Keras(Contestant):
             x = self.images[start : start + self.batch]
             found += self.fit(x, 1, shuffle=False).history["loss"]
         return found
-
-    def run(self, steps):
-        epochs, rest = divmod(steps, self.batches)
-        if epochs:
-            self.fit(self.images, epochs)
-        if rest:
-            self.fit(self.images[: rest * self.batch], 1)
 
     @staticmethod
     def about():

@@ -1,4 +1,4 @@
-"""tinyae: the loop that its README shows, and ``fit``."""
+"""tinyae: the loop that its README shows, the same with its step captured, and ``fit``."""
 
 import sys
 import warnings
@@ -7,7 +7,7 @@ import numpy as np
 
 import tinyae as ta
 
-from .contestant import BETA1, BETA2, EPS, LR, Contestant
+from .contestant import BETA1, BETA2, EPS, LR, Contestant, FitContestant
 
 
 class TinyaeLoop(Contestant):
@@ -20,19 +20,14 @@ class TinyaeLoop(Contestant):
         self.optimizer = ta.Adam(self.model.parameters(), lr=LR, betas=(BETA1, BETA2), eps=EPS)
 
     def step(self, start):
-        x = self.X[start : start + self.batch]
+        return self.step_on(self.X[start : start + self.batch])
+
+    def step_on(self, x):
         self.optimizer.zero_grad()
         loss = ta.mse_loss(self.model(x), x)
         loss.backward()
         self.optimizer.step()
         return loss
-
-    def losses(self, steps):
-        return [self.step(start).item() for start in self.starts(steps)]
-
-    def run(self, steps):
-        for start in self.starts(steps):
-            self.step(start)
 
     @staticmethod
     def about():
@@ -43,10 +38,19 @@ class TinyaeLoop(Contestant):
         return {"versions": versions, "threads": threads, "precision": "float32"}
 
 
-class TinyaeFit(Contestant):
-    """``fit`` as users call it: shuffled, without a progress bar. Its checks of the data are in the time."""
+class TinyaeCaptured(TinyaeLoop):
+    """The same loop; the step is captured by one line before it."""
 
-    whole_epochs = True
+    def __init__(self, weights, images, batch):
+        super().__init__(weights, images, batch)
+        self.captured = ta.capture(self.step_on)
+
+    def step(self, start):
+        return self.captured(self.X[start : start + self.batch])
+
+
+class TinyaeFit(FitContestant):
+    """``fit`` as users call it: shuffled, without a progress bar. Its checks of the data are in the time."""
 
     def __init__(self, weights, images, batch):
         super().__init__(weights, images, batch)
@@ -62,13 +66,6 @@ class TinyaeFit(Contestant):
         kept = KeepLosses()
         self.fit(self.images[: steps * self.batch], 1, shuffle=False, callbacks=[kept])
         return kept.losses
-
-    def run(self, steps):
-        epochs, rest = divmod(steps, self.batches)
-        if epochs:
-            self.fit(self.images, epochs)
-        if rest:
-            self.fit(self.images[: rest * self.batch], 1)
 
     about = staticmethod(TinyaeLoop.about)
 

@@ -34,13 +34,6 @@ class Torch(Contestant):
         self.optimizer.step()
         return loss
 
-    def losses(self, steps):
-        return [self.step(start).item() for start in self.starts(steps)]
-
-    def run(self, steps):
-        for start in self.starts(steps):
-            self.step(start)
-
     @staticmethod
     def about():
         return {

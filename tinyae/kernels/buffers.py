@@ -11,6 +11,7 @@ import threading
 import numpy as np
 
 from ..backend import NUMPY
+from ..context import capturing
 
 ALIKE = 8  # groups of one size that are remembered; if more are in use at once, the others come from the system
 KEPT = 1 << 30  # bytes that may be remembered, in each thread
@@ -82,10 +83,14 @@ _threads = threading.local()
 def take(shapes, dtype):
     """A group of arrays with unknown contents for a kernel to write to, from those of this thread."""
     try:
-        return _threads.buffers.take(shapes, dtype)
+        group = _threads.buffers.take(shapes, dtype)
     except AttributeError:
         _threads.buffers = Buffers()
-        return _threads.buffers.take(shapes, dtype)
+        group = _threads.buffers.take(shapes, dtype)
+    program = capturing.get()
+    if program is not None:
+        program.kept.append(group)
+    return group
 
 
 def empty(shape, dtype):

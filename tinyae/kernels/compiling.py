@@ -6,6 +6,7 @@ would notice a change of a kernel's own file only, not of what it calls.
 """
 
 import hashlib
+import inspect
 import os
 import shutil
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numba
 
+from ..context import capturing
 from .threads import get_num_threads
 
 # NaN and infinity keep their meaning; sums may be reordered, a product and a sum be rounded together
@@ -51,6 +53,7 @@ class Kernel:
 
     def __init__(self, loop):
         self.loop, self.name, self.__doc__ = loop, loop.__name__, loop.__doc__
+        self.parameters = list(inspect.signature(loop).parameters)
         self._on_all = self._on_one = None
 
     @property
@@ -69,11 +72,17 @@ class Kernel:
                 self._on_one = compiled(self.loop, False, "one")
         return self._on_one
 
+    @property
+    def function(self):
+        """The one of the two that is used now."""
+        return (self._on_all or self.on_all) if get_num_threads() > 1 else (self._on_one or self.on_one)
+
     def __call__(self, *arguments):
         """Run it; the last argument is the number of parts."""
-        if get_num_threads() > 1:
-            return (self._on_all or self.on_all)(*arguments)
-        return (self._on_one or self.on_one)(*arguments)
+        program = capturing.get()
+        if program is not None:
+            program.actions.append((self, arguments))
+        self.function(*arguments)
 
 
 def kernel(loop):

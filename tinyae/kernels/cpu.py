@@ -11,7 +11,8 @@ import weakref
 import numpy as np
 
 from .. import losses, ops, optim, random
-from ..backend import FLOATS
+from ..backend import FLOATS, NUMPY
+from ..context import every_time, unrepeatable
 from .buffers import empty
 from .dense_layers import Layers
 from .loading import ENOUGH, fits, loops, numba_works
@@ -23,7 +24,7 @@ from .threads import parts_of
 class Dense(ops.Dense):
     """Dense layers in a row, by the loops of ``dense.py``."""
 
-    selective = True
+    selective = repeatable = True
 
     @staticmethod
     def accepts(X, *parameters, activations):
@@ -45,7 +46,7 @@ class Dense(ops.Dense):
 class Affine(ops.Affine):
     """A dense layer without an activation."""
 
-    selective = True
+    selective = repeatable = True
 
     @staticmethod
     def accepts(X, W, b):
@@ -63,7 +64,7 @@ class Affine(ops.Affine):
 class MatMul(ops.MatMul):
     """The product of two matrices: a dense layer without bias and activation."""
 
-    selective = True
+    selective = repeatable = True
 
     @staticmethod
     def accepts(X, W):
@@ -90,6 +91,7 @@ class Elementwise:
     """What relu, sigmoid and tanh share: Y is saved, and is enough for the derivative."""
 
     code = 0
+    repeatable = True
 
     @staticmethod
     def accepts(X):
@@ -132,6 +134,8 @@ class Tanh(Elementwise, ops.Tanh):
 class Softmax(ops.Softmax):
     """Softmax of each row, by ``elementwise.py``."""
 
+    repeatable = True
+
     @staticmethod
     def accepts(X, axis):
         return X.ndim == 2 and axis in (1, -1) and accepts_elements(X)
@@ -156,17 +160,24 @@ class Softmax(ops.Softmax):
 
 def reduced_loss(loop, prediction, target, terms, reduction):
     """The loss as an array of rank 0, and its gradient, in one pass."""
-    gradient = empty(prediction.shape, prediction.dtype)
+    gradient, L = empty(prediction.shape, prediction.dtype), np.empty((), prediction.dtype)
     scale = 1 / terms if reduction == "mean" else 1.0
     arrays = prediction, target, gradient
     if loop is not loops.losses.cross_entropy:
         arrays = (array.reshape(len(array) if array.ndim > 1 else 1, -1) for array in arrays)
-    return np.array(loop(*arrays, scale, parts_of(8 * prediction.size)), prediction.dtype), gradient
+    loop(*arrays, L, scale, parts_of(8 * prediction.size))
+    return L, gradient
 
 
 def scaled(gradient, gL):
     """The saved gradient times that of the loss, which nearly always is 1: then a view, no copy."""
     return gradient[...] if gL == 1 else gradient * gL
+
+
+def target_gradient(gT):
+    """It is wanted so seldom that no kernel computes it."""
+    unrepeatable("asks for the gradient of a loss's target")
+    return gT
 
 
 def accepts_pair(P, T, reduction):
@@ -177,7 +188,7 @@ def accepts_pair(P, T, reduction):
 class MSE(losses.MSE):
     """The squared error with its gradient, in one pass of ``losses.py``."""
 
-    selective = True
+    selective = repeatable = True
 
     @staticmethod
     def accepts(P, T, reduction):
@@ -190,15 +201,15 @@ class MSE(losses.MSE):
         return L
 
     @staticmethod
-    def backward(xp, saved, gL, needed=(True, True)):
+    def backward(xp, saved, gL, needed):
         gP = scaled(saved[0], gL)
-        return gP, -gP if needed[1] else None
+        return gP, target_gradient(-gP) if needed[1] else None
 
 
 class BCEWithLogits(losses.BCEWithLogits):
     """Binary cross-entropy from logits with its gradient, in one pass of ``losses.py``."""
 
-    selective = True
+    selective = repeatable = True
 
     @staticmethod
     def accepts(Z, T, reduction):
@@ -211,9 +222,9 @@ class BCEWithLogits(losses.BCEWithLogits):
         return L
 
     @staticmethod
-    def backward(xp, saved, gL, needed=(True, True)):
+    def backward(xp, saved, gL, needed):
         gZ, Z, reduction = saved
-        gT = -Z * losses.spread(gL, Z.shape, reduction) if needed[1] else None
+        gT = target_gradient(-Z * losses.spread(gL, Z.shape, reduction)) if needed[1] else None
         return scaled(gZ, gL), gT
 
 
@@ -240,19 +251,23 @@ class CrossEntropy(losses.CrossEntropy):
 # ---------------------------------------------------------------- optimizers
 
 
-def constants_of(optimizer):
-    """(loop, its constants) of an optimizer's next update, in the loop's order."""
-    o, lr = optimizer, optimizer.lr
-    if isinstance(o, optim.Adam):
-        (b1, b2), t = o.betas, o.t
-        return "adam", (lr, b1, 1 - b1, b2, 1 - b2, o.eps, 1 - b1**t, 1 - b2**t, 1 - lr * o.weight_decay)
-    if isinstance(o, optim.RMSProp):
-        return "rmsprop", (lr, o.rho, 1 - o.rho, o.eps)
-    if isinstance(o, optim.AdaGrad):
-        return "adagrad", (lr, o.eps)
-    if isinstance(o, optim.Momentum):
-        return "momentum", (lr, o.momentum, float(o.nesterov), o.weight_decay)
-    return "sgd", (lr, getattr(o, "weight_decay", 0.0))
+MOST_CONSTANTS = 9  # that any of them has
+
+
+def constants_of_adam(o):
+    """Algorithm 1's, with the corrections of this step."""
+    (b1, b2), t = o.betas, o.t
+    return o.lr, b1, 1 - b1, b2, 1 - b2, o.eps, 1 - b1**t, 1 - b2**t, 1 - o.lr * o.weight_decay
+
+
+UPDATES = {  # algorithm: (its loop, the constants that the loop is given)
+    optim.GradientDescent: ("sgd", lambda o: (o.lr, 0.0)),
+    optim.SGD: ("sgd", lambda o: (o.lr, o.weight_decay)),
+    optim.Momentum: ("momentum", lambda o: (o.lr, o.momentum, o.nesterov, o.weight_decay)),
+    optim.AdaGrad: ("adagrad", lambda o: (o.lr, o.eps)),
+    optim.RMSProp: ("rmsprop", lambda o: (o.lr, o.rho, 1 - o.rho, o.eps)),
+    optim.Adam: ("adam", constants_of_adam),
+}
 
 
 class Places:
@@ -263,16 +278,16 @@ class Places:
     """
 
     def __init__(self, pairs, dtype):
-        self.dtype = dtype
         self.kept = [array for tensor, state in pairs for array in (tensor.data, *state.values())]
         self.gradients = [weakref.ref(tensor.grad) for tensor, _ in pairs]
         arrays = [[tensor.data, tensor.grad, *state.values()] for tensor, state in pairs]
         self.fit = all(fits(array, dtype) for row in arrays for array in row)
         self.fit = self.fit and all(array.flags.writeable for array in self.kept)
-        self.places = np.array([[array.__array_interface__["data"][0] for array in row] for row in arrays])
+        self.places = np.array([[NUMPY.address(array) for array in row] for row in arrays])
         self.rows = np.array([t.shape[0] if t.ndim > 1 else 1 for t, _ in pairs])
         self.widths = np.array([t.size // t.shape[0] if t.ndim > 1 else t.size for t, _ in pairs])
         self.work = sum(tensor.size for tensor, _ in pairs)
+        self.constants = np.empty(MOST_CONSTANTS, dtype)
 
     def __reduce__(self):
         return type(None), ()  # a copy of the optimizer, or an unpickled one, looks for itself
@@ -291,6 +306,11 @@ class Places:
                     return False
         return True
 
+    def set_constants(self, optimizer):
+        """Those of this update: they depend on how many there were before, and on a learning rate that may change."""
+        constants = UPDATES[type(optimizer)][1](optimizer)
+        self.constants[: len(constants)] = constants
+
 
 def update_all(optimizer, pairs):
     """One step of every (parameter, state) in one pass; False if they are not all of one type and contiguous."""
@@ -299,9 +319,9 @@ def update_all(optimizer, pairs):
         places = optimizer.places = Places(pairs, pairs[0][0].data.dtype)
     if places.work < ENOUGH or not places.fit or not numba_works():
         return False
-    name, constants = constants_of(optimizer)
-    run = getattr(loops.updates, name)
-    run(places.places, places.rows, places.widths, np.array(constants, places.dtype), parts_of(8 * places.work))
+    every_time(places.set_constants, optimizer)
+    run = getattr(loops.updates, UPDATES[type(optimizer)][0])
+    run(places.places, places.rows, places.widths, places.constants, parts_of(8 * places.work))
     return True
 
 
@@ -334,17 +354,7 @@ def take(data, index, dtype):
     return out
 
 
-def survey(data):
-    """(smallest number, largest number) of a data set if all are finite; None if not, or if it is not worth a kernel."""
-    if not accepts_elements(data):
-        return None
-    parts = parts_of(8 * data.size)
-    found = np.empty((parts, 3, loops.rows.LANES), data.dtype)
-    loops.rows.survey(data.reshape(-1), found, parts)
-    return (found[:, 0].min(), found[:, 1].max()) if np.isfinite(found).all() else None
-
-
-TWINS = {
+TWINS: dict[object, object] = {
     ops.Affine: Affine,
     ops.Dense: Dense,
     ops.MatMul: MatMul,
@@ -355,13 +365,7 @@ TWINS = {
     losses.MSE: MSE,
     losses.BCEWithLogits: BCEWithLogits,
     losses.CrossEntropy: CrossEntropy,
-    optim.GradientDescent: update_all,
-    optim.SGD: update_all,
-    optim.Momentum: update_all,
-    optim.AdaGrad: update_all,
-    optim.RMSProp: update_all,
-    optim.Adam: update_all,
+    **dict.fromkeys(UPDATES, update_all),
     "philox": philox_words,
-    "survey": survey,
     "take": take,
 }

@@ -11,6 +11,7 @@ from .threads import parts_of
 
 CODES = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
 WORTH = 1 << 14  # numbers that need not go from core to core: worth two waits for each other
+LARGE = 6  # times a layer's outputs
 APART = 32  # numbers: two cache lines or more, for a processor fetches lines in pairs
 PLANS = 100  # batch sizes that are remembered
 NO_GRADIENTS = np.empty((0, 2), np.int64)
@@ -95,8 +96,8 @@ class Layers:
         (Y,), hidden = made.arrays, empty((plan.hidden_size,), self.dtype)
         scratch = empty((plan.scratch_size,), self.dtype)
         loops.dense.run(
-            plan.forward, NUMPY.address(X), made.addresses[0], 0, 0, plan.table, NO_GRADIENTS, N, hidden, scratch,
-            plan.parts,
+            plan.forward, NUMPY.address(X), int(made.addresses[0]), 0, 0, *plan.no_loss, plan.table, NO_GRADIENTS, N, hidden,
+            scratch, plan.parts,
         )  # fmt: skip
         return Y, hidden
 
@@ -111,8 +112,8 @@ class Layers:
         gradients = take(self.gradient_shapes[2 * lowest :], self.dtype)
         scratch = empty((plan.scratch_size,), self.dtype)
         loops.dense.run(
-            plan.backward(lowest), address(X), address(Y), address(gY), 0 if gX is None else address(gX), plan.table,
-            gradients.addresses.reshape(-1, 2), N, hidden, scratch, plan.parts,
+            plan.backward(lowest), address(X), address(Y), address(gY), 0 if gX is None else address(gX),
+            *plan.no_loss, plan.table, gradients.addresses.reshape(-1, 2), N, hidden, scratch, plan.parts,
         )  # fmt: skip
         return gX, *[None] * (2 * lowest), *gradients.arrays
 
@@ -132,13 +133,16 @@ class Plan:
 
     def __init__(self, layers, N, parts):
         self.parts = parts
+        self.no_loss = 0, 0, loops.dense.NO_LOSS, 1.0, np.empty((), layers.dtype)
         self.by_inputs = []  # of each layer: is it divided by inputs?
         table, hidden, scratch, sums_forward = [], 0, 0, 0  # the latter: how much room has been given away
         for l, (I, O) in enumerate(zip(layers.widths, layers.widths[1:])):
             moved = N * O + (N * I // 2 if l else 0)
-            self.by_inputs.append(parts > 1 and I * O - moved >= WORTH)
+            # a batch much larger than the layer that it goes into: rather move the layer
+            large = parts > 1 and l == 0 and N > LARGE * O
+            self.by_inputs.append(parts > 1 and I * O - moved >= WORTH and not large)
             sums_forward = max(sums_forward, parts * N * O if self.by_inputs[l] else 0)
-            in_pieces = N > I  # is W's gradient, a sum over examples, divided by them?
+            in_pieces = N > I or large  # is W's gradient, a sum over examples, divided by them?
             slopes, scratch = scratch, scratch + apart((parts * loops.dense.BLOCK if in_pieces else N) * O)
             sums, scratch = scratch, scratch + parts * apart(O)
             pieces, scratch = scratch, scratch + (parts * I * O if in_pieces else 0)

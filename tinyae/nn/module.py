@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..backend import FLOATS, Backend, get_backend
-from ..context import layer_calls, no_grad, watch_layers
+from ..context import every_time, layer_calls, no_grad, watch_layers
 from ..errors import BackendError, ShapeError, StateError, TinyaeError
 from ..operands import as_ints, checked_array, float_type
+from ..tape import clear_gradients
 from ..tensor import Tensor, as_tensor, wrap
 
 M = TypeVar("M", bound="Module")
@@ -144,8 +145,7 @@ class Module:
 
     def zero_grad(self) -> None:
         """Set every ``.grad`` to None."""
-        for tensor in self.parameters():
-            tensor.grad = None
+        every_time(clear_gradients, self.parameters())
 
     # ------------------------------------------------------------ state
 

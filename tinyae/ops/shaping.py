@@ -10,7 +10,7 @@ from .op import Op, op
 
 
 @op("reshape", r"Y = \text{the elements of } X \text{ in the shape of } Y", {"X": r"\bar Y \text{ in the shape of } X"},
-    integers=True, view=True)  # fmt: skip
+    integers=True, view=True, repeatable=True)  # fmt: skip
 class Reshape(Op):
     """Another shape with as many elements; one axis may be -1 and is worked out."""
 

@@ -23,6 +23,7 @@ from numba import prange
 
 from ..compiling import inner, kernel
 from .activating import RELU, SIGMOID, TANH, hyperbolic_tangent, like, relu, sigmoid
+from .losses import added, bce_with_logits_of, squared_error_of
 from .memory import array_at, matrix_at
 from .products import ROWS, product, share
 from .subnormals import flush_subnormals, restore
@@ -31,6 +32,7 @@ BLOCK = 64  # examples that go through the backward pass together, so that what 
 # the columns of the table of layers
 W_AT, B_AT, INPUTS, OUTPUTS, ACTIVATION, HIDDEN_AT, SLOPES_AT, SUMS_AT, SUM_SIZE, PIECES_AT, IN_PIECES = range(11)
 SUM_INPUTS, JOIN, THROUGH, BACK, BACK_TO_INPUTS, WEIGHTS = range(6)  # the kinds of stages
+NO_LOSS, MSE, BCE = range(3)  # which loss is joined to the last layer
 
 
 @inner
@@ -61,19 +63,17 @@ def parameters(layers, l, kind):
 
 
 @inner
-def activate(Y, activation, rows):
-    """Y <- f(Y), some rows of it."""
-    for n in range(rows[0], rows[1]):
-        y = Y[n]
-        if activation == RELU:
-            for o in range(y.size):
-                y[o] = relu(y[o])
-        elif activation == SIGMOID:
-            for o in range(y.size):
-                y[o] = sigmoid(y[o])
-        elif activation == TANH:
-            for o in range(y.size):
-                y[o] = hyperbolic_tangent(y[o])
+def activate(y, activation):
+    """y <- f(y), for one example."""
+    if activation == RELU:
+        for o in range(y.size):
+            y[o] = relu(y[o])
+    elif activation == SIGMOID:
+        for o in range(y.size):
+            y[o] = sigmoid(y[o])
+    elif activation == TANH:
+        for o in range(y.size):
+            y[o] = hyperbolic_tangent(y[o])
 
 
 @inner
@@ -108,54 +108,66 @@ def sum_inputs(x, y, layers, l, N, hidden, scratch, part, parts):
 
 @inner
 def join(x, y, layers, l, N, hidden, scratch, part, parts):
-    """How the stage JOIN begins: these sums added, with bias and activation, for some examples."""
+    """How the stage JOIN begins: these sums and the bias added, for some examples."""
     O, rows = layers[l, OUTPUTS], share(N, 1, part, parts)
     _, b = parameters(layers, l, hidden)
     Y = output(y, layers, l, N, hidden)
     add_up(scratch[: parts * N * O].reshape((parts, N, O)), b, Y, rows)
-    activate(Y, layers[l, ACTIVATION], rows)
 
 
 @inner
-def through(x, y, layers, first, last, N, hidden, part, parts):
-    """The stage THROUGH, and how JOIN goes on: f(X W + b) of the layers from ``first`` to ``last``, for some examples."""
+def through(x, y, layers, first, last, joined, with_loss, N, hidden, part, parts):
+    """The stage THROUGH, and how JOIN goes on: f(X W + b) of the layers from ``first`` to ``last``, for some examples.
+
+    After JOIN the first one's X W + b is there already. With a loss the last activation is left to it.
+    """
     rows = share(N, 1, part, parts)
     for l in range(first, last + 1):
         W, b = parameters(layers, l, hidden)
         Y = output(y, layers, l, N, hidden)
-        product(layer_input(x, layers, l, N, hidden), W, False, b, Y, rows, (0, W.shape[0]), 0, False)
-        activate(Y, layers[l, ACTIVATION], rows)
+        if l > first or not joined:
+            product(layer_input(x, layers, l, N, hidden), W, False, b, Y, rows, (0, W.shape[0]), 0, False)
+        if l < len(layers) - 1 or not with_loss:
+            for n in range(rows[0], rows[1]):
+                activate(Y[n], layers[l, ACTIVATION])
 
 
 # ---------------------------------------------------------------- backward
 
 
 @inner
-def through_activation(Y, gY, activation, gZ, sums):
-    """gZ <- f'(Z) gY from Y = f(Z), all (N, O); sums (O,) += the sum of the rows."""
-    zero, one = like(Y[0, 0], 0), like(Y[0, 0], 1)
-    for n in range(len(Y)):
-        y, gy, gz = Y[n], gY[n], gZ[n]
-        if activation == RELU:
-            for o in range(y.size):
-                gz[o] = gy[o] if y[o] > zero else zero
-        elif activation == SIGMOID:
-            for o in range(y.size):
-                gz[o] = y[o] * (one - y[o]) * gy[o]
-        elif activation == TANH:
-            for o in range(y.size):
-                gz[o] = (one - y[o] * y[o]) * gy[o]
-        else:
-            for o in range(y.size):
-                gz[o] = gy[o]
+def through_activation(y, gy, activation, gz):
+    """gz <- f'(z) gy from y = f(z), for one example."""
+    zero, one = like(y[0], 0), like(y[0], 1)
+    if activation == RELU:
         for o in range(y.size):
+            gz[o] = gy[o] if y[o] > zero else zero
+    elif activation == SIGMOID:
+        for o in range(y.size):
+            gz[o] = y[o] * (one - y[o]) * gy[o]
+    elif activation == TANH:
+        for o in range(y.size):
+            gz[o] = (one - y[o] * y[o]) * gy[o]
+    else:
+        for o in range(y.size):
+            gz[o] = gy[o]
+
+
+@inner
+def add_rows(gZ, sums):
+    """sums (O,) += the sum of the rows of gZ (N, O)."""
+    for n in range(len(gZ)):
+        gz = gZ[n]
+        for o in range(gz.size):
             sums[o] += gz[o]
 
 
 @inner
-def slopes_of(scratch, layers, l, part, rows):
-    """gZ of some rows of a layer."""
+def slopes_of(scratch, layers, l, part, rows, gz):
+    """gZ of some rows of a layer; of the last one it may stand at the address gz, computed with the loss."""
     O, n = layers[l, OUTPUTS], rows[1] - rows[0]
+    if l == len(layers) - 1 and gz != 0:
+        return matrix_at(gz + rows[0] * O * scratch.itemsize, n, O, scratch)
     start = layers[l, SLOPES_AT] + (part * BLOCK if layers[l, IN_PIECES] else rows[0]) * O
     return scratch[start : start + n * O].reshape((n, O))
 
@@ -175,7 +187,28 @@ def pieces_of(scratch, layers, l, parts):
 
 
 @inner
-def back(x, y, gy, gx, layers, first, last, N, hidden, scratch, part, parts):
+def loss_of(y, t, gz, layers, N, kind, scale, hidden, part, parts):
+    """What is done after the last layer, if the loss is joined to it, for some examples: the sum of the terms; gZ.
+
+    gZ may be written over Y.
+    """
+    last = len(layers) - 1
+    O, activation = layers[last, OUTPUTS], layers[last, ACTIVATION]
+    Y, T, gZ = matrix_at(y, N, O, hidden), matrix_at(t, N, O, hidden), matrix_at(gz, N, O, hidden)
+    gy, whole = np.empty(O, hidden.dtype), 0.0
+    first, stop = share(N, 1, part, parts)
+    for n in range(first, stop):
+        activate(Y[n], activation)
+        if kind == MSE:
+            whole += squared_error_of(Y[n], T[n], gy, scale)
+        else:
+            whole += bce_with_logits_of(Y[n], T[n], gy, scale)
+        through_activation(Y[n], gy, activation, gZ[n])
+    return whole
+
+
+@inner
+def back(x, y, gy, gx, gz, layers, first, last, N, hidden, scratch, part, parts):
     """The stage BACK: gZ of the layers from ``last`` down to ``first``, some rows of the batch, block after block of them; and of
     the gradients of weights what only these rows are needed for.
 
@@ -192,33 +225,35 @@ def back(x, y, gy, gx, layers, first, last, N, hidden, scratch, part, parts):
         for l in range(last, first - 1, -1):
             W, _ = parameters(layers, l, hidden)
             I, O = W.shape
-            gZ = slopes_of(scratch, layers, l, part, rows)
-            gY = (
-                matrix_at(gy, N, O, hidden)[rows[0] : rows[1]] if l == len(layers) - 1 else gZ
-            )  # the layer above wrote it
-            Y = output(y, layers, l, N, hidden)[rows[0] : rows[1]]
-            through_activation(Y, gY, layers[l, ACTIVATION], gZ, sums_of(scratch, layers, l, part))
+            gZ = slopes_of(scratch, layers, l, part, rows, gz)
+            if l < len(layers) - 1 or gz == 0:
+                # the layer above has written gY to where gZ will be
+                gY = matrix_at(gy, N, O, hidden)[rows[0] : rows[1]] if l == len(layers) - 1 else gZ
+                Y = output(y, layers, l, N, hidden)[rows[0] : rows[1]]
+                for n in range(len(Y)):
+                    through_activation(Y[n], gY[n], layers[l, ACTIVATION], gZ[n])
+            add_rows(gZ, sums_of(scratch, layers, l, part))
             if layers[l, IN_PIECES]:
                 X, piece = layer_input(x, layers, l, N, hidden), pieces_of(scratch, layers, l, parts)[part]
                 product(X[rows[0] : rows[1]].T, gZ, False, none, piece, (0, I), block, 0, start > top)
             if l > first:
-                product(gZ, W, True, none, slopes_of(scratch, layers, l - 1, part, rows), block, (0, O), 0, False)
+                product(gZ, W, True, none, slopes_of(scratch, layers, l - 1, part, rows, gz), block, (0, O), 0, False)
             elif l == 0 and gx != 0:
                 product(gZ, W, True, none, matrix_at(gx, N, I, hidden)[rows[0] : rows[1]], block, (0, O), 0, False)
 
 
 @inner
-def back_to_inputs(layers, l, N, hidden, scratch, part, parts):
+def back_to_inputs(gz, layers, l, N, hidden, scratch, part, parts):
     """The stage BACK_TO_INPUTS: of a layer's gX some columns, for all examples."""
     W, _ = parameters(layers, l, hidden)
     none = np.empty((1, 0), hidden.dtype)
     first, last = share(W.shape[0], ROWS, part, parts)
-    gZ, gX = slopes_of(scratch, layers, l, part, (0, N)), slopes_of(scratch, layers, l - 1, part, (0, N))
+    gZ, gX = slopes_of(scratch, layers, l, part, (0, N), gz), slopes_of(scratch, layers, l - 1, part, (0, N), gz)
     product(gZ, W[first:last], True, none, gX, (0, N), (0, W.shape[1]), first, False)
 
 
 @inner
-def weights(x, layers, gradients, first, last, N, hidden, scratch, part, parts):
+def weights(x, gz, layers, gradients, first, last, N, hidden, scratch, part, parts):
     """The stage WEIGHTS: some rows of gW, and some of gb, of the layers from ``first`` to ``last``."""
     none = np.empty((1, 0), hidden.dtype)
     for l in range(last, first - 1, -1):
@@ -227,7 +262,7 @@ def weights(x, layers, gradients, first, last, N, hidden, scratch, part, parts):
         if layers[l, IN_PIECES]:
             add_up(pieces_of(scratch, layers, l, parts), none, gW, rows)
         else:
-            gZ = slopes_of(scratch, layers, l, part, (0, N))
+            gZ = slopes_of(scratch, layers, l, part, (0, N), gz)
             product(layer_input(x, layers, l, N, hidden).T, gZ, False, none, gW, rows, (0, N), 0, False)
         start, stop = share(O, ROWS, part, parts)
         gb = array_at(gradients[l - first, 1], 0, O, hidden)[start:stop]
@@ -242,8 +277,8 @@ def weights(x, layers, gradients, first, last, N, hidden, scratch, part, parts):
 
 
 @kernel
-def run(stages, x, y, gy, gx, layers, gradients, N, hidden, scratch, parts):
-    """Go through dense layers, forward or backward.
+def run(stages, x, y, gy, gx, t, gz, kind, scale, L, layers, gradients, N, hidden, scratch, parts):
+    """Go through dense layers, forward or backward; if a loss is joined to them, with that.
 
     Parameters
     ----------
@@ -251,6 +286,11 @@ def run(stages, x, y, gy, gx, layers, gradients, N, hidden, scratch, parts):
         Kind, first and last layer of each.
     x, y, gy, gx : addresses
         Of X (N, I), the last layer's Y (N, O), its gradient, and where X's gradient goes (0: nowhere).
+    t, gz : addresses
+        With a loss: of its target (N, O), and where gZ (N, O) of the last layer is written (forward) or stands (backward).
+        Without: 0.
+    kind, scale, L
+        With a loss, forward: MSE or BCE; the factor of its terms' sum; the array () for it.
     layers : int64 array (layers, 11)
     gradients : int64 array (layers that need any, 2)
         Addresses where the gradients of W and b go, the lowest such layer first; none forward.
@@ -259,24 +299,26 @@ def run(stages, x, y, gy, gx, layers, gradients, N, hidden, scratch, parts):
     scratch : array
         Room for what the stages hand on to each other.
     """
+    sums = np.zeros(parts)
     for s in range(len(stages)):
-        kind, first, last = stages[s, 0], stages[s, 1], stages[s, 2]
+        stage, first, last = stages[s, 0], stages[s, 1], stages[s, 2]
         for part in prange(parts):
-            setting, me = (
-                flush_subnormals(),
-                np.int64(part),
-            )  # unsigned inside of a parallel loop: all would be compiled twice
-            if kind == SUM_INPUTS:
+            setting = flush_subnormals()
+            me = np.int64(part)  # unsigned inside of a parallel loop: all would be compiled twice
+            if stage == SUM_INPUTS:
                 sum_inputs(x, y, layers, first, N, hidden, scratch, me, parts)
-            elif kind == JOIN:
-                join(x, y, layers, first, N, hidden, scratch, me, parts)
-                through(x, y, layers, first + 1, last, N, hidden, me, parts)
-            elif kind == THROUGH:
-                through(x, y, layers, first, last, N, hidden, me, parts)
-            elif kind == BACK:
-                back(x, y, gy, gx, layers, first, last, N, hidden, scratch, me, parts)
-            elif kind == BACK_TO_INPUTS:
-                back_to_inputs(layers, first, N, hidden, scratch, me, parts)
+            elif stage in (JOIN, THROUGH):
+                if stage == JOIN:
+                    join(x, y, layers, first, N, hidden, scratch, me, parts)
+                through(x, y, layers, first, last, stage == JOIN, kind != NO_LOSS, N, hidden, me, parts)
+                if kind != NO_LOSS and last == len(layers) - 1:
+                    sums[me] = loss_of(y, t, gz, layers, N, kind, scale, hidden, me, parts)
+            elif stage == BACK:
+                back(x, y, gy, gx, gz, layers, first, last, N, hidden, scratch, me, parts)
+            elif stage == BACK_TO_INPUTS:
+                back_to_inputs(gz, layers, first, N, hidden, scratch, me, parts)
             else:
-                weights(x, layers, gradients, first, last, N, hidden, scratch, me, parts)
+                weights(x, gz, layers, gradients, first, last, N, hidden, scratch, me, parts)
             restore(setting)
+    if kind != NO_LOSS:
+        L[()] = added(sums) * scale

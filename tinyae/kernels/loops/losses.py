@@ -1,6 +1,6 @@
 """Losses with their gradients, in one pass over the data.
 
-Each writes the gradient of the *reduced* loss, times ``scale`` (1 / N for a mean over N terms), and returns the
+Each writes the gradient of the *reduced* loss, times ``scale`` (1 / N for a mean over N terms), and into L () the
 sum of the terms times ``scale``. Terms are added up in stretches in their own type, so that the compiler can use vectors, and the
 stretches in float64.
 """
@@ -58,52 +58,66 @@ def added(sums):
     return total
 
 
-@kernel
-def squared_error(P, T, gP, scale, parts):
-    """The sum of (P - T)**2 times scale; gP <- 2 (P - T) scale. All (N, D)."""
-    factor = like(P[0, 0], 2 * scale)
-    sums = np.zeros(parts)
-    for part in prange(parts):
-        setting = flush_subnormals()
-        first, last = share(P.shape[0], 1, part, parts)
-        whole = 0.0
-        for n in range(first, last):
-            for start in range(0, P.shape[1], STRETCH):
-                stop = min(start + STRETCH, P.shape[1])
-                p, t, gp = P[n, start:stop], T[n, start:stop], gP[n, start:stop]
-                some = like(P[0, 0], 0)
-                for i in range(p.size):
-                    D = p[i] - t[i]
-                    some += D * D
-                    gp[i] = factor * D
-                whole += some
-        sums[part] = whole
-        restore(setting)
-    return added(sums) * scale
+@inner
+def squared_error_of(p, t, gp, scale):
+    """The sum of (p - t)**2 over one example; gp <- 2 (p - t) scale."""
+    factor, whole = like(p[0], 2 * scale), 0.0
+    for start in range(0, p.size, STRETCH):
+        stop = min(start + STRETCH, p.size)
+        q, u, gq = p[start:stop], t[start:stop], gp[start:stop]
+        some = like(p[0], 0)
+        for i in range(q.size):
+            D = q[i] - u[i]
+            some += D * D
+            gq[i] = factor * D
+        whole += some
+    return whole
+
+
+@inner
+def bce_with_logits_of(z, t, gz, scale):
+    """The sum of max(z, 0) - z t + ln(1 + e**-|z|) over one example; gz <- (sigmoid(z) - t) scale."""
+    zero, one, factor, whole = like(z[0], 0), like(z[0], 1), like(z[0], scale), 0.0
+    for start in range(0, z.size, STRETCH):
+        stop = min(start + STRETCH, z.size)
+        q, u, gq = z[start:stop], t[start:stop], gz[start:stop]
+        some = zero
+        for i in range(q.size):
+            e = exponential(-abs(q[i]))
+            some += (zero if q[i] < zero else q[i]) - q[i] * u[i] + logarithm_of_one_plus(e)
+            gq[i] = ((one if q[i] >= zero else e) / (one + e) - u[i]) * factor
+        whole += some
+    return whole
 
 
 @kernel
-def bce_with_logits(Z, T, gZ, scale, parts):
-    """The sum of max(Z, 0) - Z T + ln(1 + e**-|Z|), times scale; gZ <- (sigmoid(Z) - T) scale. All (N, D)."""
-    zero, one, factor = like(Z[0, 0], 0), like(Z[0, 0], 1), like(Z[0, 0], scale)
+def squared_error(P, T, gP, L, scale, parts):
+    """L <- the sum of (P - T)**2 times scale; gP <- 2 (P - T) scale. All (N, D)."""
     sums = np.zeros(parts)
     for part in prange(parts):
         setting = flush_subnormals()
-        first, last = share(Z.shape[0], 1, part, parts)
+        first, last = share(len(P), 1, part, parts)
         whole = 0.0
         for n in range(first, last):
-            for start in range(0, Z.shape[1], STRETCH):
-                stop = min(start + STRETCH, Z.shape[1])
-                some, logits, targets, gz = zero, Z[n, start:stop], T[n, start:stop], gZ[n, start:stop]
-                for i in range(logits.size):
-                    z, t = logits[i], targets[i]
-                    e = exponential(-abs(z))
-                    some += (zero if z < zero else z) - z * t + logarithm_of_one_plus(e)
-                    gz[i] = ((one if z >= zero else e) / (one + e) - t) * factor
-                whole += some
+            whole += squared_error_of(P[n], T[n], gP[n], scale)
         sums[part] = whole
         restore(setting)
-    return added(sums) * scale
+    L[()] = added(sums) * scale
+
+
+@kernel
+def bce_with_logits(P, T, gP, L, scale, parts):
+    """L <- the sum of max(P, 0) - P T + ln(1 + e**-|P|), times scale; gP <- (sigmoid(P) - T) scale. All (N, D)."""
+    sums = np.zeros(parts)
+    for part in prange(parts):
+        setting = flush_subnormals()
+        first, last = share(len(P), 1, part, parts)
+        whole = 0.0
+        for n in range(first, last):
+            whole += bce_with_logits_of(P[n], T[n], gP[n], scale)
+        sums[part] = whole
+        restore(setting)
+    L[()] = added(sums) * scale
 
 
 @inner
@@ -121,24 +135,24 @@ def shifted_exponentials(X, E):
 
 
 @kernel
-def cross_entropy(Z, t, gZ, scale, parts):
-    """The sum of ln sum_k e**Z[n, k] - Z[n, t[n]], times scale; gZ <- (softmax(Z) - onehot(t)) scale. Z and gZ (N, K), t (N,)."""
+def cross_entropy(Z, t, gZ, L, scale, parts):
+    """L <- the sum of ln sum_k e**Z[n, k] - Z[n, t[n]], times scale; gZ <- (softmax(Z) - onehot(t)) scale. Z and gZ (N, K), t (N,)."""
     N, K = Z.shape
     factor = like(Z[0, 0], scale)
     sums = np.zeros(parts)
     for part in prange(parts):
         setting = flush_subnormals()
         whole = 0.0
-        for n in range(part * N // parts, (part + 1) * N // parts):
+        first, last = share(N, 1, part, parts)
+        for n in range(first, last):
             largest, total = shifted_exponentials(Z[n], gZ[n])
-            gap = (
-                largest - Z[n, t[n]]
-            )  # large numbers that nearly cancel: the condition, never true, makes it stay a term
+            # large numbers that nearly cancel: the condition, never true, makes their difference stay a term
+            gap = largest - Z[n, t[n]]
             whole += math.log(total) + (like(gap, 0) if gap < 0 else gap)
-            share, row = factor / total, gZ[n]
+            portion, row = factor / total, gZ[n]
             for k in range(K):
-                row[k] *= share
+                row[k] *= portion
             row[t[n]] -= factor
         sums[part] = whole
         restore(setting)
-    return added(sums) * scale
+    L[()] = added(sums) * scale

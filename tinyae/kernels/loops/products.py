@@ -19,7 +19,17 @@ some rows of every batch. Rows and not columns: neighbours in memory are fetched
 import numpy as np
 
 from ..compiling import inner
-from .vectors import REGISTER, load, load_some, multiply_add, store, store_some, store_some_transposed, store_transposed
+from .vectors import (
+    REGISTER,
+    fetch,
+    load,
+    load_some,
+    multiply_add,
+    store,
+    store_some,
+    store_some_transposed,
+    store_transposed,
+)
 
 ROWS = 8  # of a tile
 DEPTH = 128  # of a panel: with two registers of 64 bytes 16 KB, a third of a first-level cache of 48 KB
@@ -134,6 +144,19 @@ def pack(B, transposed, j, n, first, last, panel):
 
 
 @inner
+def fetch_ahead(A, i, start, stop):
+    """Have rows i to i + 7 brought from memory while others are multiplied: the processor would not guess where they are."""
+    line = 64 // A.itemsize
+    if A.strides[1] == A.itemsize:
+        for r in range(i, i + ROWS):
+            for k in range(start, stop, line):
+                fetch(A, r, k)
+    elif i % line == 0:  # a transpose: each line of memory holds one column of several rows
+        for k in range(start, stop):
+            fetch(A, i + ROWS, k)
+
+
+@inner
 def product(A, B, transposed, b, Y, rows, inner_axis, left, add):
     """Y <- A B + b or, if ``transposed``, A B' + b, some rows of it, the sum going over a part of the inner axis.
 
@@ -164,6 +187,8 @@ def product(A, B, transposed, b, Y, rows, inner_axis, left, add):
                 source, above, column = panel, start, 0
             if n == 2 * L:
                 for i in range(top, whole, ROWS):
+                    if j == 0:
+                        fetch_ahead(A, i + ROWS, start, stop)
                     tile(A, i, source, above, column, start, stop, Y, i, left + j)
                 for i in range(whole, bottom):
                     row_tile(A, i, source, above, column, start, stop, Y, i, left + j)

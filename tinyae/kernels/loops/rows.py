@@ -1,12 +1,10 @@
-"""What is done to a data set: looking through it once, and copying the rows of a batch together."""
+"""Copying the rows of a batch together."""
 
 from numba import prange
 
 from ..compiling import kernel
-from .activating import like
 from .products import share
-
-LANES = 64
+from .vectors import REGISTER, fetch
 
 
 @kernel
@@ -16,25 +14,8 @@ def take(data, index, out, parts):
         first, last = share(len(index), 1, part, parts)
         for k in range(first, last):
             source, target = data[index[k]], out[k]
+            if k + 1 < last:  # it lies anywhere: on its way while this one is copied
+                for d in range(0, source.size, REGISTER // data.itemsize):
+                    fetch(data, index[k + 1], d)
             for d in range(source.size):
                 target[d] = source[d]
-
-
-@kernel
-def survey(X, found, parts):
-    """found (parts, 3, 64) <- smallest and largest numbers of a part of X, and sums that are NaN if one is not finite.
-
-    64 results for each part, of every 64th number: so that the compiler can use vectors, which NaN forbids it in a single
-    minimum. X is flat and not empty.
-    """
-    zero = like(X[0], 0)
-    for part in prange(parts):
-        first, last = share(X.size, 1, part, parts)
-        low, high, rest = found[part, 0], found[part, 1], found[part, 2]
-        low[:], high[:], rest[:] = X[0], X[0], 0
-        for start in range(first, last, LANES):
-            x = X[start : min(start + LANES, last)]
-            for i in range(x.size):
-                low[i] = x[i] if x[i] < low[i] else low[i]
-                high[i] = x[i] if x[i] > high[i] else high[i]
-                rest[i] += x[i] * zero  # 0, but NaN for infinity and NaN

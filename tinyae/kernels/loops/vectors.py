@@ -72,6 +72,10 @@ def store_some_transposed(A, i, j, rows, columns, out, p, q):
     out[p : p + lanes, q : q + lanes] = square.T
 
 
+def fetch(A, i, j):
+    """Ask memory for A[i, j] and what stands in the same cache line, without waiting; (i, j) may be outside of A."""
+
+
 # ---------------------------------------------------------------- what they become
 
 
@@ -241,6 +245,22 @@ def _store_some_transposed(typing, A, i, j, rows, columns, out, p, q):
     return types.none(A, whole, whole, whole, whole, out, whole, whole), code
 
 
+@intrinsic
+def _fetch(typing, A, i, j):
+    def code(context, builder, signature, values):
+        byte = ir.IntType(8).as_pointer()
+        address = place(context, builder, signature.args[0], values[0], values[1:], ir.IntType(8))
+        number = ir.IntType(32)
+        function_type = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+        reading, second_level, data = number(0), number(2), number(1)
+        builder.call(function, [address, reading, second_level, data])
+        return context.get_dummy_value()
+
+    return types.none(A, types.intp, types.intp), code
+
+
+overload(fetch)(lambda A, i, j: lambda A, i, j: _fetch(A, i, j))
 overload(load)(lambda A, i, j: lambda A, i, j: _load(A, i, j))
 overload(store)(lambda x, A, i, j: lambda x, A, i, j: _store(x, A, i, j))
 overload(multiply_add)(lambda a, x, y: lambda a, x, y: _multiply_add(a, x, y))

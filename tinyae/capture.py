@@ -1,0 +1,357 @@
+"""A training step as a list of calls, written down once and then repeated.
+
+A step does the same to every batch: the same operations on arrays of the same shapes, then the same backward pass, then
+the same update. Yet each time Python finds all this out anew: it runs the layers, records a tape, walks back over it.
+For a small model that takes as long as the arithmetic. ``capture`` looks over a step's shoulder: while the step runs once as
+ever, every call of a kernel is written down with its arguments, and the memory that they work on is kept. From then on the new batch
+is copied to where the first one was, and the list is gone through:
+
+    take the batch, dense layers forward, loss, dense layers backward, t += 1, Adam
+
+No mathematics is in here, and none is changed: these are the same calls as without it, so the numbers are the same to the last bit.
+
+What a list of calls cannot repeat is noticed where it happens (``unrepeatable`` in ``context.py``): numbers that a kernel did not
+compute, a value that Python reads. Then the step runs as it is written, every time. So it does wherever something is not
+as it was: another shape, another number of threads, a parameter's array that was replaced.
+"""
+
+import operator
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .backend import NUMPY, kernels
+from .context import capturing, layer_calls, recording, use
+from .errors import DtypeError, brief
+from .kernels.joining import joined
+from .kernels.threads import get_num_threads
+from .tape import add_gradients, births, clear_gradients
+from .tensor import Tensor, wrap
+
+
+class CaptureWarning(UserWarning):
+    """A captured step does something that cannot be repeated, and runs as it is written."""
+
+
+def capture(step: Callable[..., Any]) -> "Captured":
+    """Make a training step faster: note once what it does, and repeat only that.
+
+    ::
+
+        @ta.capture
+        def step(x):
+            optimizer.zero_grad()
+            loss = ta.mse_loss(model(x), x)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        for x in ta.batches(images, 32):
+            loss = step(x)
+
+    Parameters
+    ----------
+    step : function of Tensors
+        It must do the same to every batch, and get what differs from batch to batch as arguments. What it
+        returns is a Tensor, a tuple of Tensors, or None.
+
+    Returns
+    -------
+    Captured
+        To be called as the function is. It gives Tensors that are not on the tape. The numbers are the same as the
+        function's, to the last bit.
+
+    The first call with arguments of some shapes runs the function as it is. The second does too, and notes what is done; the
+    third repeats that, runs the function beside it, and compares. From the fourth call on Python code in
+    the function is not run any more: a ``print`` in it falls silent, a change of ``optimizer.lr`` counts, exchanging a
+    layer does not. If the function does what cannot be repeated (random numbers, ``loss.item()``, an operation
+    without a kernel), a CaptureWarning says so once, and it goes on running as it is written.
+
+    Raises
+    ------
+    DtypeError
+        What is given is no function, or an argument is no Tensor.
+    """
+    if not callable(step):
+        raise DtypeError(f"capture: {brief(step)} was given; expected a function that does a training step.")
+    return Captured(step)
+
+
+class Captured:
+    """A function and, for each kind of arguments, the program that repeats it.
+
+    Attributes
+    ----------
+    reason : str or None
+        Why the function is not repeated, if it is not.
+    """
+
+    def __init__(self, function):
+        self.function = function
+        self.reason = None
+        self.__name__, self.__doc__ = getattr(function, "__name__", "step"), function.__doc__
+        self._programs = {}  # kind of arguments -> Program; None for those that were met once
+        self._lock = threading.Lock()  # a program has one memory: a second thread runs the function
+
+    def __call__(self, *arguments):
+        """What the function does and gives."""
+        if capturing.get() is not None:  # a step within a step
+            return self.function(*arguments)
+        if self.reason is not None or layer_calls.get() is not None or not self._lock.acquire(blocking=False):
+            return detached(self.function(*arguments))
+        try:
+            return self._run(arguments)
+        finally:
+            self._lock.release()
+
+    def _run(self, arguments):
+        kind = [kernels.get(), recording.get(), get_num_threads()]
+        for x in arguments:
+            if type(x) is not Tensor:
+                raise DtypeError(
+                    f"capture: {self.__name__} was given {brief(x)}, a {type(x).__name__}; expected Tensors, for "
+                    "anything else would be the same in all repetitions. Wrap arrays in ta.Tensor(...)."
+                )
+            if x.backend is not NUMPY or x._needs_gradient:
+                self._give_up("is given a tensor that asks for gradients, or is on a device")
+                return detached(self.function(*arguments))
+            kind += (x.data.shape, x.data.dtype)
+        kind = tuple(kind)
+        if kind not in self._programs:  # the first call compiles, and makes what is made only once
+            self._programs[kind] = None
+            return detached(self.function(*arguments))
+        program = self._programs[kind]
+        if program is not None and program.holds():
+            if not program.is_checked:
+                return self._check(program, arguments)
+            program.repeat([x.data for x in arguments])
+            return program.results()
+        self._programs[kind] = None
+        program = Program()
+        results = program.write(self.function, [wrap(NUMPY.copy(x.data, x.dtype), NUMPY) for x in arguments])
+        if program.reason is None:
+            self._programs[kind] = program
+        else:
+            self._give_up(program.reason)
+        return results
+
+    def _check(self, program, arguments):
+        """Run function and program from the same state, on a batch that the program has not seen."""
+        before = program.snapshot()
+        expected = detached(self.function(*arguments))
+        after = program.snapshot()
+        program.restore(before)
+        program.repeat([x.data for x in arguments])
+        results = program.results()
+        if bits(results, program.snapshot()) == bits(expected, after):
+            program.is_checked = True
+            return results
+        program.restore(after)
+        self._give_up("does something besides what tensors and optimizers do: without it the numbers differ", depth=5)
+        return expected
+
+    def _give_up(self, reason, depth=4):
+        """From now on run the function, and say why, once."""
+        self.reason, self._programs = reason, {}
+        warnings.warn(
+            f"capture: {self.__name__} cannot be repeated: it {reason}. It runs as it is written: the same results, "
+            "without the gain in speed.",
+            CaptureWarning,
+            stacklevel=depth,
+        )
+
+
+def written(function, arrays):
+    """Run a step that is known to do the same to every batch, of arrays; its Program, or None if it cannot be repeated."""
+    program = Program()
+    program.write(function, [array.copy() for array in arrays])
+    return program if program.reason is None else None
+
+
+class Program:
+    """What one run of a step did, as a list of calls, and the memory that they work on."""
+
+    def __init__(self):
+        self.actions = []  # (function, arguments): kernels, and what ``every_time`` was told
+        self.kept = []  # buffers: to the kernels some are only addresses
+        self.leaves = {}  # id of a tensor that the step found -> (the tensor, its array, whether it asks for gradients)
+        self.made = {}  # id of a tensor that the step made -> weak reference
+        self.updates = []  # (optimizer, the arrays of its state)
+        self.reason = None  # why it cannot be repeated
+        self.is_checked = False
+        self.began = next(births)
+
+    # ------------------------------------------------------------ to write it
+
+    def write(self, function, inputs):
+        """Run a function of Tensors or arrays that nobody else has, and note what it does; returns what it returns."""
+        self.made = {id(x): weakref.ref(x) for x in inputs}
+        with use(capturing, self):
+            results = function(*inputs)
+        made = [tensor for reference in self.made.values() if (tensor := reference()) is not None]
+        if any(all(tensor is not x for x in inputs + listed(results)) for tensor in made):
+            self.give_up("keeps a tensor that it computes; it can return it instead")
+        if not all(isinstance(result, Tensor) for result in listed(results)):
+            self.give_up(f"returns {brief(results)}; expected a Tensor, a tuple of Tensors or None")
+            return results
+        self.note_gradients()
+        self.outputs = each(lambda tensor: tensor.data, results)
+        self.kept += self.actions  # what is left out below had memory that is still worked on
+        calls = joined(self.actions, listed(self.outputs))
+        self.actions = [(getattr(action, "function", action), list(given)) for action, given in calls]
+        self.find_inputs([x.data if type(x) is Tensor else x for x in inputs])
+        return self.results()
+
+    def note_gradients(self):
+        """Which tensors got one, and which of these were not cleared before."""
+        self.gradients, self.added_to, cleared = [], [], set()
+        for action, given in self.actions:
+            if action is clear_gradients:
+                cleared.update(map(id, given[0]))
+            elif action is add_gradients:
+                self.gradients += given[0]
+                self.added_to += [tensor for tensor, _ in given[0] if id(tensor) not in cleared]
+                if any(id(t) not in cleared and t.grad is not None and t.grad is not g for t, g in given[0]):
+                    self.give_up("adds to the gradients of the step before; begin it with zero_grad()")
+        self.shares = self.references()
+
+    def find_inputs(self, inputs):
+        """Where the step's own arguments are among those of the calls, as arrays or as addresses."""
+        self.slots = []  # (arguments of a call, position, number of the input, its shape there or None for its address)
+        for i, array in enumerate(inputs):
+            address = NUMPY.address(array)
+            if any(np.may_share_memory(array, output) for output in listed(self.outputs)):
+                self.give_up("returns a tensor that it was given")
+            for _, given in self.actions:
+                for k, x in enumerate(given):
+                    if type(x) is int and x == address:
+                        self.slots.append((given, k, i, None))
+                    elif type(x) is np.ndarray and np.may_share_memory(x, array):
+                        self.slots.append((given, k, i, x.shape))
+                        if x.size != array.size:
+                            self.give_up("gives a part of an argument to a kernel")
+
+    def give_up(self, reason):
+        """Note why this cannot be repeated: the first reason that is met."""
+        self.reason = self.reason or reason
+
+    def note(self, op, inputs, result):
+        """An operation was applied."""
+        if not op.repeatable:
+            self.give_up(f"applies the operation {op.name}, for which there is no kernel, or too little to do for one")
+        elif op.view and result._version is not inputs[0]._version:
+            self.give_up(f"applies the operation {op.name} to an array that must be copied for it")
+        for x in inputs:
+            if type(x) is Tensor and ((made := self.made.get(id(x))) is None or made() is not x):
+                self.leaves[id(x)] = x, x.data, x._needs_gradient
+        self.note_made(result)
+
+    def note_made(self, tensor):
+        """The step made a tensor."""
+        self.made[id(tensor)] = weakref.ref(tensor)
+
+    def note_backward(self, nodes):
+        """A backward pass begins."""
+        for node in nodes:
+            if not node.op.repeatable or node.birth < self.began:
+                self.give_up(f"goes back through {node!r}, which no kernel of this step computed")
+
+    def note_update(self, optimizer, pairs):
+        """An optimizer is about to update every (parameter, state)."""
+        own = {id(g) for action, given in self.actions if action is add_gradients for _, g in given[0]}
+        for tensor, _ in pairs:
+            self.leaves[id(tensor)] = tensor, tensor.data, tensor._needs_gradient
+            if id(tensor.grad) not in own:
+                self.give_up("changes gradients between backward() and the optimizer's step()")
+        self.updates.append((optimizer, arrays_of(optimizer)))
+
+    # ------------------------------------------------------------ to repeat it
+
+    def references(self):
+        """How many hold each gradient."""
+        return [sys.getrefcount(gradient) for _, gradient in self.gradients]
+
+    def holds(self):
+        """Are the arrays still those that it was written for, and the gradients nobody else's?"""
+        for tensor, array, asks in self.leaves.values():
+            if tensor.data is not array or tensor._needs_gradient is not asks:
+                return False
+        for optimizer, arrays in self.updates:
+            if not all(map(operator.is_, arrays, arrays_of(optimizer))):
+                return False
+        if any(tensor.grad is not None for tensor in self.added_to):
+            return False
+        return all(map(operator.le, self.references(), self.shares))
+
+    def repeat(self, inputs):
+        """Do it again, to other arrays."""
+        inputs = [array if array.flags.carray else np.require(array, requirements="CAW") for array in inputs]
+        addresses = [NUMPY.address(array) for array in inputs]
+        for given, k, i, shape in self.slots:
+            given[k] = addresses[i] if shape is None else inputs[i].reshape(shape)
+        for action, given in self.actions:
+            action(*given)
+
+    def results(self):
+        """What the step returned, in memory of their own."""
+        return each(lambda array: wrap(array.copy(), NUMPY), self.outputs)
+
+    # ------------------------------------------------------------ to check it
+
+    def snapshot(self):
+        """Copies of all that the step may change."""
+        tensors = [(t.data.copy(), None if t.grad is None else t.grad.copy()) for t, _, _ in self.leaves.values()]
+        return tensors, [(o.t, o.settings(), [array.copy() for array in arrays_of(o)]) for o, _ in self.updates]
+
+    def restore(self, snapshot):
+        """Go back to a ``snapshot()``."""
+        tensors, optimizers = snapshot
+        for (tensor, array, _), (data, gradient) in zip(self.leaves.values(), tensors):
+            array[...], tensor.grad = data, gradient
+        for (optimizer, arrays), (t, settings, state) in zip(self.updates, optimizers):
+            optimizer.t = t
+            for name, value in settings.items():
+                setattr(optimizer, name, value)
+            for array, values in zip(arrays, state):
+                array[...] = values
+
+
+# ---------------------------------------------------------------- what goes in and comes out
+
+
+def listed(results):
+    """What a step returns, as a list."""
+    if results is None:
+        return []
+    return list(results) if isinstance(results, (tuple, list)) else [results]
+
+
+def each(function, results):
+    """What a step returns, with a function applied to every part of it."""
+    if isinstance(results, (tuple, list)):
+        return tuple(function(part) for part in results)
+    return None if results is None else function(results)
+
+
+def detached(results):
+    """What a step returns, off the tape."""
+    return each(lambda result: result.detach() if isinstance(result, Tensor) else result, results)
+
+
+def arrays_of(optimizer):
+    """The arrays of its state, in order."""
+    return [array for state in optimizer.state for array in state.values()]
+
+
+def bits(results, snapshot):
+    """All numbers that a step has made, to be compared; NaN equals NaN."""
+    tensors, optimizers = snapshot
+    arrays = [result.data for result in listed(results)] + [array for pair in tensors for array in pair]
+    arrays += [array for _, _, state in optimizers for array in state]
+    numbers = [None if array is None else array.tobytes() for array in arrays]
+    return numbers, [(t, settings) for t, settings, _ in optimizers]
