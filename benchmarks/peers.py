@@ -6,8 +6,8 @@ steps are compared with those that plain NumPy computes in float64, and who disa
 
 Each contestant runs in a process of its own, with as many threads as it takes by itself, while the
 others wait. Rounds alternate: in each, every contestant trains for about 0.3 s. Where steps are
-taken by fit (tinyae's and Keras'), a block is one call over whole epochs of 200 steps, shuffled; what
-the call does besides (checking the data, ending an epoch) is part of its time, as in real use.
+taken by fit (tinyae's and Keras'), a block is one call over at least five epochs of 200 steps, shuffled;
+what the call does besides (checking the data, ending an epoch) is part of its time, as in real use.
 """
 
 import statistics

@@ -104,6 +104,7 @@ class HostBackend(Backend):
         return np.ndarray(shape, dtype, memory, start)
 
     def address(self, array):
+        """Where in memory the array begins."""
         try:
             return ctypes.addressof(ctypes.c_char.from_buffer(array))  # four times as fast as the array's own answer
         except (TypeError, ValueError, BufferError):  # read-only, or in no order that ctypes knows

@@ -22,6 +22,7 @@ from .load import OtherLoad
 from .names import CONTESTANTS
 
 WARM_UP = 5  # steps before each timed block
+EPOCHS = 5  # of a call of fit, at least: few people train for one
 LONGEST_WAIT = 600  # seconds, after which a worker is given up
 
 
@@ -116,9 +117,9 @@ class Bench:
         return next(iter(self.prepared.values())).about()
 
     def steps_for(self, case_name, seconds, at_least):
-        """How many steps take so long; whole epochs where it must be so."""
+        """How many steps take so long; where steps are taken by fit, a call of at least some whole epochs."""
         contestant = self.prepared[case_name]
-        unit = contestant.batches if contestant.whole_epochs else 1
+        unit = EPOCHS * contestant.batches if contestant.whole_epochs else 1
         trial = math.ceil(at_least / unit) * unit
         contestant.run(trial)  # what is compiled or allocated only once
         per_step = self.measure(case_name, trial)[0] / 1e3

@@ -9,7 +9,7 @@ from .buffers import empty, take
 from .loading import ENOUGH, fits, loops, numba_works
 from .threads import parts_of
 
-CODES = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
+CODES = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}  # as in loops/activating.py
 WORTH = 1 << 14  # numbers that need not go from core to core: worth two waits for each other
 LARGE = 6  # times a layer's outputs
 APART = 32  # numbers: two cache lines or more, for a processor fetches lines in pairs

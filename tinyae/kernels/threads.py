@@ -19,11 +19,8 @@ _used: int | None = None  # what is used: most, or what set_num_threads was told
 
 def _in_child():
     global _forked, _most, _used
-    _forked, _most, _used = (
-        True,
-        1,
-        1,
-    )  # the pool's threads stayed in the parent; OpenMP ends a child that asks for them
+    # the pool's threads stayed in the parent; OpenMP ends a child that asks for them
+    _forked, _most, _used = True, 1, 1
 
 
 if hasattr(os, "register_at_fork"):

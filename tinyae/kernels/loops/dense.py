@@ -265,7 +265,7 @@ def weights(x, gz, layers, gradients, first, last, N, hidden, scratch, part, par
             gZ = slopes_of(scratch, layers, l, part, (0, N), gz)
             product(layer_input(x, layers, l, N, hidden).T, gZ, False, none, gW, rows, (0, N), 0, False)
         start, stop = share(O, ROWS, part, parts)
-        gb = array_at(gradients[l - first, 1], 0, O, hidden)[start:stop]
+        gb = array_at(gradients[l - first, 1], start, stop, hidden)
         gb[:] = 0
         for other in range(parts):
             sums = sums_of(scratch, layers, l, other)[start:stop]

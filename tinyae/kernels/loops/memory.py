@@ -5,12 +5,12 @@ from numba import carray, types
 from numba.extending import intrinsic, overload
 
 
-def array_at(address, start, size, kind):
-    """``size`` numbers of the type of ``kind``, from number ``start`` after an address; the caller keeps the memory alive."""
+def array_at(address, start, stop, kind):
+    """The numbers from ``start`` to ``stop`` - 1 after an address, of the type of ``kind``; the caller keeps them alive."""
     number = np.ctypeslib.as_ctypes_type(kind.dtype)
-    if size == 0:
+    if stop <= start:
         return np.empty(0, kind.dtype)
-    return np.ctypeslib.as_array((number * int(size)).from_address(int(address + start * kind.itemsize)))
+    return np.ctypeslib.as_array((number * int(stop - start)).from_address(int(address + start * kind.itemsize)))
 
 
 def matrix_at(address, rows, columns, kind):
@@ -29,8 +29,8 @@ def _pointer(typing, address, kind):
 
 
 @overload(array_at)
-def _array_at(address, start, size, kind):
-    return lambda address, start, size, kind: carray(_pointer(address + start * kind.itemsize, kind), (size,))
+def _array_at(address, start, stop, kind):
+    return lambda address, start, stop, kind: carray(_pointer(address + start * kind.itemsize, kind), (stop - start,))
 
 
 @overload(matrix_at)

@@ -91,18 +91,10 @@ def row_tile(A, i, B, above, j, first, last, Y, p, q):
 @inner
 def narrow_tile(A, i, B, above, j, first, last, Y, p, q, n):
     """The same for n columns that do not fill a register, or one register of them."""
-    c0, c1, c2, c3 = (
-        load_some(Y, p, q, n),
-        load_some(Y, p + 1, q, n),
-        load_some(Y, p + 2, q, n),
-        load_some(Y, p + 3, q, n),
-    )
-    c4, c5, c6, c7 = (
-        load_some(Y, p + 4, q, n),
-        load_some(Y, p + 5, q, n),
-        load_some(Y, p + 6, q, n),
-        load_some(Y, p + 7, q, n),
-    )
+    c0, c1 = load_some(Y, p, q, n), load_some(Y, p + 1, q, n)
+    c2, c3 = load_some(Y, p + 2, q, n), load_some(Y, p + 3, q, n)
+    c4, c5 = load_some(Y, p + 4, q, n), load_some(Y, p + 5, q, n)
+    c6, c7 = load_some(Y, p + 6, q, n), load_some(Y, p + 7, q, n)
     for k in range(first, last):
         x = load_some(B, k - above, j, n)
         c0, c1 = multiply_add(A[i, k], x, c0), multiply_add(A[i + 1, k], x, c1)

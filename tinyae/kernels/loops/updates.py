@@ -5,17 +5,25 @@ Here every number is read once, and written once. The lines are those of ``optim
 
 ``places`` (P, 2 + state) holds, for each of P parameters, the addresses of theta, its gradient and its state;
 ``rows`` and ``widths`` (P,) how many rows it has and how long they are; ``c`` the constants that the docstring
-names, in the parameters' type. Each thread updates the rows whose gradient it has computed, and it works on slices: in a loop over a slice the compiler need not ask whether an index is negative, and uses vectors.
+names, in the parameters' type. Each thread updates the rows whose gradient it has computed, and it works on slices: in
+a loop over a slice the compiler need not ask whether an index is negative, and uses vectors.
 """
 
 import numpy as np
 from numba import prange
 
-from ..compiling import kernel
+from ..compiling import inner, kernel
 from .activating import like
 from .memory import array_at
 from .products import ROWS, share
 from .subnormals import flush_subnormals, restore
+
+
+@inner
+def some_rows(rows, widths, p, part, parts):
+    """From which number to which a thread updates parameter p."""
+    start, stop = share(rows[p], ROWS, part, parts)
+    return start * widths[p], stop * widths[p]
 
 
 @kernel
@@ -26,10 +34,8 @@ def sgd(places, rows, widths, c, parts):
     for part in prange(parts):
         setting = flush_subnormals()
         for p in range(len(rows)):
-            start, stop = share(rows[p], ROWS, part, parts)
-            at, length = start * widths[p], (stop - start) * widths[p]
-            theta = array_at(places[p, 0], at, length, c)
-            g = array_at(places[p, 1], at, length, c)
+            start, stop = some_rows(rows, widths, p, part, parts)
+            theta, g = array_at(places[p, 0], start, stop, c), array_at(places[p, 1], start, stop, c)
             for i in range(theta.size):
                 theta[i] -= lr * (g[i] + decay * theta[i] if decay > zero else g[i])
         restore(setting)
@@ -43,11 +49,9 @@ def momentum(places, rows, widths, c, parts):
     for part in prange(parts):
         setting = flush_subnormals()
         for p in range(len(rows)):
-            start, stop = share(rows[p], ROWS, part, parts)
-            at, length = start * widths[p], (stop - start) * widths[p]
-            theta = array_at(places[p, 0], at, length, c)
-            g = array_at(places[p, 1], at, length, c)
-            v = array_at(places[p, 2], at, length, c)
+            start, stop = some_rows(rows, widths, p, part, parts)
+            theta, g = array_at(places[p, 0], start, stop, c), array_at(places[p, 1], start, stop, c)
+            v = array_at(places[p, 2], start, stop, c)
             for i in range(theta.size):
                 slope = g[i] + decay * theta[i] if decay > zero else g[i]
                 speed = mu * v[i] + slope
@@ -63,11 +67,9 @@ def adagrad(places, rows, widths, c, parts):
     for part in prange(parts):
         setting = flush_subnormals()
         for p in range(len(rows)):
-            start, stop = share(rows[p], ROWS, part, parts)
-            at, length = start * widths[p], (stop - start) * widths[p]
-            theta = array_at(places[p, 0], at, length, c)
-            g = array_at(places[p, 1], at, length, c)
-            G = array_at(places[p, 2], at, length, c)
+            start, stop = some_rows(rows, widths, p, part, parts)
+            theta, g = array_at(places[p, 0], start, stop, c), array_at(places[p, 1], start, stop, c)
+            G = array_at(places[p, 2], start, stop, c)
             for i in range(theta.size):
                 squares = G[i] + g[i] * g[i]
                 G[i] = squares
@@ -82,11 +84,9 @@ def rmsprop(places, rows, widths, c, parts):
     for part in prange(parts):
         setting = flush_subnormals()
         for p in range(len(rows)):
-            start, stop = share(rows[p], ROWS, part, parts)
-            at, length = start * widths[p], (stop - start) * widths[p]
-            theta = array_at(places[p, 0], at, length, c)
-            g = array_at(places[p, 1], at, length, c)
-            v = array_at(places[p, 2], at, length, c)
+            start, stop = some_rows(rows, widths, p, part, parts)
+            theta, g = array_at(places[p, 0], start, stop, c), array_at(places[p, 1], start, stop, c)
+            v = array_at(places[p, 2], start, stop, c)
             for i in range(theta.size):
                 mean = rho * v[i] + rest * g[i] * g[i]
                 v[i] = mean
@@ -97,27 +97,16 @@ def rmsprop(places, rows, widths, c, parts):
 @kernel
 def adam(places, rows, widths, c, parts):
     """Algorithm 1 of Kingma and Ba. c: lr, beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 - beta1**t, 1 - beta2**t, 1 - lr decay."""
-    lr, beta1, rest1, beta2, rest2, eps, correction1, correction2, kept = (
-        c[0],
-        c[1],
-        c[2],
-        c[3],
-        c[4],
-        c[5],
-        c[6],
-        c[7],
-        c[8],
-    )
+    lr, beta1, rest1, beta2, rest2 = c[0], c[1], c[2], c[3], c[4]
+    eps, correction1, correction2, kept = c[5], c[6], c[7], c[8]
     grow1, grow2 = like(lr, 1) / correction1, like(lr, 1) / correction2
     for part in prange(parts):
         setting = flush_subnormals()
         for p in range(len(rows)):
-            start, stop = share(rows[p], ROWS, part, parts)
-            at, length = start * widths[p], (stop - start) * widths[p]
-            theta = array_at(places[p, 0], at, length, c)
-            g = array_at(places[p, 1], at, length, c)
-            m = array_at(places[p, 2], at, length, c)
-            v = array_at(places[p, 3], at, length, c)
+            start, stop = some_rows(rows, widths, p, part, parts)
+            theta, g = array_at(places[p, 0], start, stop, c), array_at(places[p, 1], start, stop, c)
+            m = array_at(places[p, 2], start, stop, c)
+            v = array_at(places[p, 3], start, stop, c)
             for i in range(theta.size):
                 first = beta1 * m[i] + rest1 * g[i]
                 second = beta2 * v[i] + rest2 * g[i] * g[i]
