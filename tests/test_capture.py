@@ -13,8 +13,9 @@ from tinyae.errors import DtypeError, ShapeError, TrainingError
 from tinyae.optim import make_optimizer
 
 from .conftest import quick, weights
+from .twins import kernels_for_all
 
-Program = sys.modules["tinyae.capture"].Program
+Program, listed = sys.modules["tinyae.capture"].Program, sys.modules["tinyae.capture"].listed
 pytestmark = pytest.mark.usefixtures("everywhere")  # kernels whatever the size, in memory full of NaN
 
 
@@ -80,6 +81,21 @@ def alike(plain, other, step=None, steps=7, xs=None):
 def test_the_same_bits(optimizer, dtype, activation):
     options = {"optimizer": optimizer, "dtype": dtype, "activation": activation}
     assert repeated(alike(Training(**options), Training(**options)))
+
+
+@pytest.mark.parametrize("parts", [2, 3, 5])
+@pytest.mark.parametrize("by_inputs", [True, False])
+@pytest.mark.parametrize("size", [4, 16, 150])
+def test_the_same_bits_in_several_parts(parts, by_inputs, size):
+    with kernels_for_all(parts, by_inputs):
+        for kind in (Training, Predicts):
+            ours, theirs, xs = kind(), kind(), batches(6, size)
+            captured = ta.capture(ours.step)
+            for x in xs:
+                for a, b in zip(listed(captured(x)), listed(theirs.step(x))):
+                    assert np.array_equal(a.numpy(), b.numpy())
+                assert ours.numbers() == theirs.numbers()
+            assert repeated(captured)
 
 
 def test_the_same_bits_from_logits():

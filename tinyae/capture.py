@@ -1,18 +1,20 @@
 """A training step as a list of calls, written down once and then repeated.
 
-A step does the same to every batch: the same operations on arrays of the same shapes, then the same backward pass, then
-the same update. Yet each time Python finds all this out anew: it runs the layers, records a tape, walks back over it.
-For a small model that takes as long as the arithmetic. ``capture`` looks over a step's shoulder: while the step runs once as
-ever, every call of a kernel is written down with its arguments, and the memory that they work on is kept. From then on the new batch
-is copied to where the first one was, and the list is gone through:
+A step does the same to every batch: the same operations on arrays of the same shapes, then the same backward pass,
+then the same update. Yet each time Python finds all this out anew: it runs the layers, records a tape, walks back
+over it. For a small model that takes as long as the arithmetic. ``capture`` looks over a step's shoulder: while the
+step runs once as ever, every call of a kernel is written down with its arguments, and the memory that it works on is
+kept. From then on the list is gone through, with the new batch in place of the first one:
 
-    take the batch, dense layers forward, loss, dense layers backward, t += 1, Adam
+    clear gradients; dense layers forward, and the loss; backward; hand the gradients over; t += 1; Adam
 
-No mathematics is in here, and none is changed: these are the same calls as without it, so the numbers are the same to the last bit.
+No mathematics is in here, and none is changed: these are the same calls, so the numbers are the same to the last bit.
 
-What a list of calls cannot repeat is noticed where it happens (``unrepeatable`` in ``context.py``): numbers that a kernel did not
-compute, a value that Python reads. Then the step runs as it is written, every time. So it does wherever something is not
-as it was: another shape, another number of threads, a parameter's array that was replaced.
+What a list of calls cannot repeat is noticed where it happens (``unrepeatable`` in ``context.py``): numbers that no
+kernel has computed, a value that Python reads. Then the step runs as it is written, every time. So it does wherever
+something is not as it was: another shape, another number of threads, a parameter's array that was replaced.
+
+The idea is that of CUDA graphs, which note what a GPU is told to do: "Getting started with CUDA graphs" (Gray, 2019).
 """
 
 import operator
@@ -167,14 +169,20 @@ class Captured:
 
 
 def written(function, arrays):
-    """Run a step that is known to do the same to every batch, of arrays; its Program, or None if it cannot be repeated."""
+    """Run a step that is known to do the same to every batch; its Program, or None if it cannot be repeated.
+
+    It is given copies of the arrays.
+    """
     program = Program()
     program.write(function, [array.copy() for array in arrays])
     return program if program.reason is None else None
 
 
 class Program:
-    """What one run of a step did, as a list of calls, and the memory that they work on."""
+    """What one run of a step did, as a list of calls, and the memory that they work on.
+
+    While it is written, the functions that begin with ``note`` are told what happens; then ``repeat`` does it again.
+    """
 
     def __init__(self):
         self.actions = []  # (function, arguments): kernels, and what ``every_time`` was told

@@ -6,9 +6,10 @@ import numpy as np
 
 from ..backend import FLOATS, NUMPY
 from .buffers import empty, take
-from .loading import ENOUGH, fits, loops, numba_works
+from .loading import fits, loops, numba_works
 from .threads import parts_of
 
+ENOUGH = 4096  # multiplications, from which on a kernel is as fast as NumPy
 CODES = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}  # as in loops/activating.py
 WORTH = 1 << 14  # numbers that need not go from core to core: worth two waits for each other
 LARGE = 6  # times a layer's outputs

@@ -3,7 +3,7 @@
 import warnings
 from importlib import import_module
 
-ENOUGH = 4096  # elements, or multiplications of a product, from which on a kernel is faster than NumPy
+ENOUGH = 1024  # elements, from which on a kernel is about as fast as NumPy, or faster
 OLDEST_NUMBA = (0, 64)
 
 _works = None

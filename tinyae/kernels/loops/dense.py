@@ -8,6 +8,9 @@ two ways to divide a layer among threads:
 * *by inputs*: each thread has some rows of W, and with them a sum over some of the inputs; when all are done, the sums are
   added. It reads only that part of W which the same thread has written when the weights were updated.
 
+In a captured step the loss may be *joined* to the last layer: then the forward pass ends with the loss and gZ of that layer,
+and the backward pass begins there.
+
 A layer is a row of a table, for one call has any number of them: the addresses of W (I, O) and of b (0 for
 none), then I, O, the number of the activation, and where in ``hidden`` or ``scratch`` there is room for
 

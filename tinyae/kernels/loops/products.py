@@ -14,6 +14,9 @@ blocking is simpler here, since the matrices of an autoencoder fit into the seco
 Threads: what one core has written, another must fetch from its cache, and that can take as long as computing it.
 So each thread owns some rows of every weight matrix, in the backward pass and in the optimizer's step alike, and
 some rows of every batch. Rows and not columns: neighbours in memory are fetched together.
+
+A new batch comes from memory, which takes a hundred times as long as from the cache. So the rows of A that are needed
+next are asked for while the ones before them are multiplied.
 """
 
 import numpy as np
