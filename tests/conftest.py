@@ -1,15 +1,19 @@
 """What all tests share: the backends they run on, and random arrays."""
 
+import json
 import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tinyae as ta
+from tinyae import runs
 from tinyae.backend import register_backend
+from tinyae.cli import main
 from tinyae.errors import BackendError
 
 from .strict_device import StrictBackend
@@ -68,6 +72,63 @@ def made(seed=0):
         ta.Sequential(ta.Flatten(), ta.Dense(64, 16, "relu"), ta.Dropout(0.2), ta.Dense(16, 4)),
         ta.Sequential(ta.GaussianNoise(0.1), ta.Dense(4, 64, "sigmoid"), ta.Reshape(8, 8, 1)),
     )
+
+
+# ---------------------------------------------------------------- for the tests of runs and commands
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder of the test's own, to work in."""
+    monkeypatch.chdir(tmp_path)
+
+
+def tinyae(line, monkeypatch, capsys):
+    """A command line in this process: (exit code, last line as JSON if it is, all of stdout, stderr)."""
+    monkeypatch.setattr(sys, "argv", ["tinyae", *line.split()])
+    code = main()
+    out, err = capsys.readouterr()
+    last = out.splitlines()[-1] if out else ""
+    return code, json.loads(last) if last.startswith("{") else None, out, err
+
+
+def quick_train(out, name="digits", epochs=3, **options):
+    """A short run without a progress bar."""
+    return runs.train(name, epochs=epochs, out=out, progress=False, **options)
+
+
+def kept(folder):
+    """What must be the same in two runs of one recipe."""
+    records = [json.loads(line) for line in Path(f"{folder}/history.jsonl").read_text().splitlines()]
+    model = Path(f"{folder}/model.safetensors").read_bytes()
+    return model, [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+
+
+def listing(folder):
+    """What is in a folder: {name: bytes}."""
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+# ---------------------------------------------------------------- for the tests of data sets
+
+
+def saved(path, array):
+    """Save an array; gives the path."""
+    np.save(path, array)
+    return path
+
+
+def refused(path, error, *parts, **options):
+    """``ta.datasets.load`` raises this error for this path, with all these parts in its message."""
+    with pytest.raises(error) as info:
+        ta.datasets.load(path, **options)
+    for part in parts:
+        assert part in str(info.value), f"{part!r} is not in: {info.value}"
+
+
+def assert_same(got, expected):
+    """Equal in type, shape and every bit."""
+    assert got.dtype == expected.dtype and got.shape == expected.shape and got.tobytes() == expected.tobytes()
 
 
 # ---------------------------------------------------------------- for the tests of kernels

@@ -93,6 +93,11 @@ def test_regularizers_add_their_penalty(images):
     assert size[1] < size[0]
 
 
+def test_the_penalty_in_the_history_is_the_regularizers(images):
+    history = quick(made(), images, 1, batch_size=20, optimizer="sgd", lr=1e-12, regularizers=[ta.L2(0.1)])
+    assert np.isclose(history["penalty"][0], ta.L2(0.1)(made()).item(), rtol=1e-5)
+
+
 def interrupt_at(at_epoch, at_batch):
     class Interrupt(ta.Callback):
         batches = 0

@@ -12,6 +12,7 @@ import pytest
 
 import tinyae as ta
 from tinyae.archive import flatten, read_archive, unflatten, write_archive
+from tinyae.checkpoint import refuse_other_settings
 from tinyae.errors import DtypeError, FileWriteError, ModelFileError, RangeError, StateError
 
 from .conftest import made, quick, weights
@@ -133,6 +134,17 @@ def test_every_kth_epoch_and_the_last(images, tmp_path):
     quick(made(), images, 5, callbacks=[ta.Checkpoint(tmp_path / "a", every=2), Note()])
     assert there == [False, False, 2, 2, 4]
     assert read_archive(tmp_path / "a", "tinyae.checkpoint")[0]["state"]["epoch"] == 5
+
+
+def test_a_run_that_a_callback_ends_writes_its_last_epoch(images, tmp_path):
+    quick(made(), images, 5, callbacks=[ta.Checkpoint(tmp_path / "a", every=4), ta.StopAtLoss(1e9)])
+    assert read_archive(tmp_path / "a", "tinyae.checkpoint")[0]["state"]["epoch"] == 1
+
+
+def test_a_run_that_goes_on_keeps_the_checkpoint_it_went_on_from(images, tmp_path):
+    for epochs in (2, 3):
+        quick(made(), images, epochs, callbacks=[ta.Checkpoint(tmp_path / "a", resume=True)])
+    assert read_archive(tmp_path / "a.previous", "tinyae.checkpoint")[0]["state"]["epoch"] == 2
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "gone"])
@@ -262,6 +274,33 @@ def test_other_settings_than_it_began_with(change, message, images, tmp_path):
     )
     with pytest.raises(StateError, match="model: was Autoencoder"):
         train(other)
+
+
+def test_other_settings_of_a_schedule(images, tmp_path):
+    def train(gamma):
+        quick(made(), images, callbacks=[ta.Checkpoint(tmp_path / "a", resume=True), ta.StepDecay(1, gamma)])
+
+    train(0.5)
+    with pytest.raises(StateError, match=r"was StepDecay\(every=1, gamma=0.5.*is now StepDecay\(every=1, gamma=0.1"):
+        train(0.1)
+
+
+def test_other_targets(rng, tmp_path):
+    x, y = rng.random((2, 20, 3), dtype=np.float32)
+
+    def train(target, held_out):
+        callbacks = [ta.Checkpoint(tmp_path / "a", resume=True)]
+        ta.fit(ta.Dense(3, 3), x, target, 1, validation_data=(x, held_out), callbacks=callbacks, progress=False)
+
+    train(y, y)
+    for given, what in (((1 - y, y), "training"), ((y, 1 - y), "validation")):
+        with pytest.raises(StateError, match=f"settings:\n  {what} data: was"):
+            train(*given)
+
+
+def test_a_setting_that_is_missing_is_a_difference():
+    with pytest.raises(StateError, match="momentum: was 0.9, is now None"):
+        refuse_other_settings({"lr": 1, "momentum": 0.9}, {"lr": 1})
 
 
 def test_what_a_callback_of_ones_own_remembers(images, tmp_path):

@@ -122,6 +122,13 @@ def test_help_and_version(tmp_path):
     )
 
 
+def test_a_reader_that_goes_away_gets_no_traceback(tmp_path):
+    command = [sys.executable, "-c", "import sys; from tinyae.cli import main; sys.exit(main())", "recipes"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.wait() == 1 and b"Traceback" not in process.stderr.read()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 def test_ctrl_c_saves_the_model_and_exits_with_130(tmp_path):
     command = [

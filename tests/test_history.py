@@ -40,6 +40,12 @@ def test_it_is_drawn(history, tmp_path):
         ta.History().plot()
 
 
+def test_title_and_name_of_the_loss_are_as_given(history):
+    pytest.importorskip("matplotlib", reason="pictures need Matplotlib")
+    (axis,) = history.plot(title="mine", loss_name="error").axes
+    assert axis.get_title() == "mine" and axis.get_ylabel() == "error"
+
+
 def scalars(folder):
     """{name: {step: value}} of the event files in a folder, as TensorBoard reads them."""
     from tensorboardX.event_file_writer import EventFileWriter  # noqa: F401 (skips where it is missing)

@@ -26,6 +26,10 @@ def test_the_reference_errors_on_the_digits():
     assert round(mean_baseline(x, x_test), 4) == 0.0740
 
 
+def test_the_mean_is_that_of_the_training_examples():
+    assert mean_baseline(np.zeros((3, 2)), np.ones((4, 2))) == 1
+
+
 def test_pca_is_scikit_learns(rng):
     decomposition = pytest.importorskip("sklearn.decomposition", reason="compared with scikit-learn's PCA")
     x, x_test = rng.normal(size=(100, 12)) @ rng.normal(size=(12, 12)), rng.normal(size=(20, 12))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinyae as ta
-from tinyae.errors import DtypeError, RangeError, StateError
+from tinyae.errors import DtypeError, RangeError, StateError, TinyaeError
 from tinyae.optim import OPTIMIZERS, make_optimizer
 
 from .conftest import made, quick
@@ -261,6 +261,32 @@ def test_lbfgs_ends_at_the_point_that_was_found_not_at_the_last_one_tried(monkey
     assert w.numpy().tolist() == [2, 3]
 
 
+def bowl(w):
+    """The closure of sum w^2."""
+
+    def closure():
+        w.grad = None
+        loss = (w * w).sum()
+        loss.backward()
+        return loss.item()
+
+    return closure
+
+
+def test_lbfgs_leaves_a_parameter_without_a_gradient_alone():
+    w, idle = (ta.Tensor([1.0], requires_grad=True) for _ in range(2))
+    ta.LBFGS([w, idle]).step(bowl(w))
+    assert abs(w.item()) < 1e-6 and idle.item() == 1
+
+
+def test_after_a_step_of_lbfgs_an_older_tape_is_refused():
+    w = ta.Tensor([1.0], requires_grad=True)
+    before = (w * w).sum()
+    ta.LBFGS([w]).step(bowl(w))
+    with pytest.raises(TinyaeError, match="changed"):
+        before.backward()
+
+
 def test_lbfgs_in_fit_falls_at_every_epoch_even_with_dropout(images, backend):
     model = made().to(backend)  # with dropout and noise, whose masks must hold still within a step
     history = quick(model, images, 4, optimizer=ta.LBFGS(model.parameters(), iterations=5), validation_data=images)
@@ -282,6 +308,16 @@ def test_lbfgs_sees_the_same_chance_throughout_a_step(images):
     model, seen = made(), []
     history = quick(model, images, 1, optimizer=ta.LBFGS(model.parameters(), iterations=2), callbacks=[Look()])
     assert seen == [(history["loss"][0],) * 2]
+
+
+def test_lbfgs_in_fit_is_given_the_loss_with_the_penalty(images, digits_model):
+    class Spy(ta.LBFGS):
+        def step(self, closure):
+            seen.append(closure())
+
+    seen = []
+    history = quick(digits_model, images, 1, optimizer=Spy(digits_model.parameters()), regularizers=[ta.L2(0.1)])
+    assert np.isclose(seen[0], history["loss"][0] + history["penalty"][0])
 
 
 @pytest.mark.parametrize(

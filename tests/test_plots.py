@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinyae.history import History
-from tinyae.plots import draw_loss, draw_reconstructions, new_figure
+from tinyae.plots import draw_comparison, draw_loss, draw_reconstructions, new_figure
 
 matplotlib = pytest.importorskip("matplotlib", reason="pictures need Matplotlib")
 
@@ -34,6 +34,15 @@ def test_images_keep_one_grey_scale(tmp_path):
     greys = read(tmp_path / "r.png")[..., 0]
     counts = {level: np.isclose(greys, level, atol=0.01).sum() for level in (0.0, 0.5)}
     assert min(counts.values()) > 2 * 80 * 80
+
+
+def test_an_optimizer_has_one_colour_in_all_panels_and_its_last_loss_beside_it(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("tinyae.plots.save_figure", lambda figure, path: drawn.append(figure))
+    draw_comparison([("a", {"sgd": [3.0, 2.0]}), ("b", {"adam": [2.0, 1.0], "sgd": [4.0, 3.0]})], None)
+    left, right = drawn[0].axes
+    assert left.lines[0].get_color() == right.lines[1].get_color() != right.lines[0].get_color()
+    assert [text.get_text() for text in right.texts] == ["adam 1.0000", "sgd 3.0000"]
 
 
 def test_the_global_state_is_left_alone(tmp_path):

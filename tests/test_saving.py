@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save as to_bytes
 
 import tinyae as ta
-from tinyae.archive import write_archive
+from tinyae.archive import checksum, write_archive
 from tinyae.errors import DtypeError, FileWriteError, ModelFileError, StateError
 from tinyae.saving import describe
 
@@ -251,6 +251,10 @@ def test_numbers_read_as_another_type_are_noticed(saved):
     saved.write_bytes(content.replace(b'"F32"', b'"I32"', 1))
     with pytest.raises(ModelFileError, match="checksum"):
         ta.load(saved)
+
+
+def test_the_checksum_tells_shapes_apart():
+    assert checksum({}, {"a": np.zeros((2, 3))}) != checksum({}, {"a": np.zeros((3, 2))})
 
 
 # ---------------------------------------------------------------- damage at random

@@ -60,6 +60,23 @@ def test_on_plateau_the_rate_falls_after_patience(images):
     assert np.allclose(seen[::5], [1, 1, 1, 0.1, 0.05, 0.05, 0.05])
 
 
+def test_a_plateau_by_min_delta_by_patience_and_on_held_out_data(images):
+    class Scripted(ta.Callback):
+        def __init__(self, **values):
+            self.values = values
+
+        def on_epoch_end(self, epoch, logs):
+            logs.update({name: values[epoch - 1] for name, values in self.values.items()})
+
+    slow = Scripted(loss=[5, 4.9, 4.8, 4.7])
+    assert np.allclose(rates(images, slow, ta.ReduceOnPlateau(0.5, 1, min_delta=1))[::5], [1, 1, 0.5, 0.25])
+    flat = Scripted(loss=[5] * 6)
+    assert np.allclose(rates(images, flat, ta.ReduceOnPlateau(0.5, 2), epochs=6)[::5], [1, 1, 1, 0.5, 0.5, 0.25])
+    held_out = Scripted(loss=[4, 3, 2, 1], val_loss=[5] * 4)
+    seen = rates(images, held_out, ta.ReduceOnPlateau(0.5, 1), validation_data=images)
+    assert np.allclose(seen[::5], [1, 1, 0.5, 0.25])
+
+
 def test_patience_is_remembered_over_an_interruption(images, tmp_path):
     class Scripted(ta.Callback):
         def on_epoch_end(self, epoch, logs):
@@ -71,6 +88,19 @@ def test_patience_is_remembered_over_an_interruption(images, tmp_path):
 
     train(3)  # has waited for one epoch
     assert np.allclose(train(5)[::5], [1, 0.5])
+
+
+def test_a_reduced_rate_is_remembered_over_an_interruption(images, tmp_path):
+    class Flat(ta.Callback):
+        def on_epoch_end(self, epoch, logs):
+            logs["loss"] = 5
+
+    def train(epochs):
+        callbacks = [Flat(), ta.ReduceOnPlateau(0.5, 2), ta.Checkpoint(tmp_path / "a", resume=True)]
+        return rates(images, *callbacks, epochs=epochs)
+
+    train(3)
+    assert np.allclose(train(5)[::5], [0.5, 0.5])
 
 
 def test_without_a_schedule_a_callback_may_set_the_rate(images):

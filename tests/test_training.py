@@ -78,6 +78,16 @@ def test_the_epoch_loss_is_the_mean_over_examples(images):
     )
 
 
+def test_the_held_out_loss_is_taken_in_batches_of_the_same_size(images, digits_model):
+    def loss(p, t):
+        return ((p - t) ** 2).sum()
+
+    history = quick(
+        digits_model, images, 1, batch_size=10, optimizer="sgd", lr=1e-12, loss=loss, validation_data=images
+    )
+    assert np.isclose(history["val_loss"][0], history["loss"][0], rtol=1e-5)
+
+
 def test_training_learns_on_every_optimizer(images):
     for name, lr in (("gd", 1.0), ("sgd", 1.0), ("momentum", 0.3), ("adam", 3e-3)):
         history = quick(made(), images, 15, optimizer=name, lr=lr)
@@ -364,9 +374,23 @@ def test_a_collapse_in_the_only_epoch_is_noticed(images):
         quick(model, images, 1)
 
 
+def test_a_collapse_is_noticed_where_a_callback_ends_the_training(images):
+    model = made()
+    with ta.no_grad():
+        model.decoder[1].bias += -60.0
+    with pytest.warns(ta.CollapseWarning, match="after epoch 1"):
+        quick(model, images, 5, callbacks=[ta.StopAtLoss(1e9)])
+
+
 def test_data_beyond_a_sigmoid_are_refused_whatever_the_loss(images):
     with pytest.raises(RangeError, match="divide pixels by 255"):
         quick(made(), images * 255, loss=ta.mse_loss)
+
+
+def test_targets_beyond_a_sigmoid_are_refused(rng):
+    x = rng.random((20, 3), dtype=np.float32)
+    with pytest.raises(RangeError, match="fit: target of x: the data range from"):
+        ta.fit(ta.Dense(3, 3, "sigmoid"), x, 2 * x, 1, loss="bce", progress=False)
 
 
 def test_callbacks_cannot_spoil_the_history(images):
