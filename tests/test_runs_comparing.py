@@ -64,6 +64,7 @@ def test_every_panel_has_the_histories_of_its_loss(monkeypatch):
     drawn = []
     monkeypatch.setattr("tinyae.runs.comparing.draw_comparison", lambda panels, *rest: drawn.extend(panels))
     result = compared(losses=("mse", "bce"))
+    assert len(drawn) == 2
     for (_name, histories), loss in zip(drawn, ("mse", "bce")):
         assert histories == {r["optimizer"]: r["history"] for r in result["runs"] if r["loss"] == loss}
 
