@@ -116,3 +116,28 @@ def test_fit_says_the_same_when_the_loss_explodes():
         messages.append(str(caught.value))
         assert weights(model) == before
     assert messages[0] == messages[1] and "(epoch 1, batch 1)" not in messages[0]
+
+
+def test_clipping_that_begins_late():
+    """The first gradients are below the limit; those of later batches are not."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.random((48, 6, 5, 1)) / 100, rng.random((48, 6, 5, 1))]).astype(np.float32)
+    found = []
+    for loss in ("mse", lambda p, t: ta.mse_loss(p, t)):
+        model = autoencoder()
+        clip = ta.ClipNorm(2e-2)
+        quick(model, x, 2, batch_size=16, shuffle=False, optimizer="sgd", loss=loss, callbacks=[clip])
+        found.append(weights(model))
+    free = autoencoder()
+    quick(free, x, 2, batch_size=16, shuffle=False, optimizer="sgd")
+    assert found[0] == found[1] != weights(free)
+
+
+def test_an_optimizer_that_was_tampered_with():
+    x = np.random.default_rng(0).random((96, 6, 5, 1), dtype=np.float32)
+    model, steps = autoencoder(), []
+    optimizer = ta.Adam(model.parameters())
+    usual = optimizer.step
+    optimizer.step = lambda: (steps.append(1), usual())
+    quick(model, x, 2, batch_size=16, optimizer=optimizer)
+    assert len(steps) == 12

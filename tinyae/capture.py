@@ -35,6 +35,8 @@ from .kernels.threads import get_num_threads
 from .tape import add_gradients, births, clear_gradients
 from .tensor import Tensor, wrap
 
+KINDS = 16  # of arguments whose programs are kept; each has memory of its own
+
 
 class CaptureWarning(UserWarning):
     """A captured step does something that cannot be repeated, and runs as it is written."""
@@ -68,11 +70,14 @@ def capture(step: Callable[..., Any]) -> "Captured":
         To be called as the function is. It gives Tensors that are not on the tape. The numbers are the same as the
         function's, to the last bit.
 
-    The first call with arguments of some shapes runs the function as it is. The second does too, and notes what is done; the
-    third repeats that, runs the function beside it, and compares. From the fourth call on Python code in
-    the function is not run any more: a ``print`` in it falls silent, a change of ``optimizer.lr`` counts, exchanging a
-    layer does not. If the function does what cannot be repeated (random numbers, ``loss.item()``, an operation
-    without a kernel), a CaptureWarning says so once, and it goes on running as it is written.
+    The first call with arguments of some shapes runs the function as it is. The second does too, and notes what is
+    done; the third runs the function beside the program, from the same state, and compares. (Where an argument is the
+    same in both, the comparison waits for another one.) From then on Python code in the function is not run any more. A
+    new ``optimizer.lr``, loaded weights, ``model.eval()`` count; what else changes outside of Tensors does not: another
+    activation or layer, a ``print``, numbers that the function writes into arrays itself or keeps as arrays. Checks of
+    values, such as that targets are in [0, 1], are made in the first calls only. If the function does what cannot be
+    repeated (random numbers, ``loss.item()``, an operation without a kernel), a CaptureWarning says so once, and it
+    goes on running as it is written.
 
     Raises
     ------
@@ -95,15 +100,31 @@ class Captured:
 
     def __init__(self, function):
         self.function = function
+        self.name = None  # if it is a method: its name in the class
         self.reason = None
         self.__name__, self.__doc__ = getattr(function, "__name__", "step"), function.__doc__
         self._programs = {}  # kind of arguments -> Program; None for those that were met once
         self._lock = threading.Lock()  # a program has one memory: a second thread runs the function
 
-    def __call__(self, *arguments):
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, instance, owner=None):
+        """The method of an instance: a Captured of its own."""
+        if instance is None:
+            return self
+        return vars(instance).setdefault(self.name, Captured(self.function.__get__(instance)))
+
+    def __reduce__(self):
+        """A copy begins anew."""
+        return Captured, (self.function,)
+
+    def __call__(self, *arguments, **named):
         """What the function does and gives."""
+        if named:
+            raise DtypeError(f"capture: {self.__name__} was given {', '.join(named)} by name; give Tensors by place.")
         if capturing.get() is not None:  # a step within a step
-            return self.function(*arguments)
+            return each(Tensor.detach, self.function(*arguments))
         if self.reason is not None or layer_calls.get() is not None or not self._lock.acquire(blocking=False):
             return detached(self.function(*arguments))
         try:
@@ -119,19 +140,28 @@ class Captured:
                     f"capture: {self.__name__} was given {brief(x)}, a {type(x).__name__}; expected Tensors, for "
                     "anything else would be the same in all repetitions. Wrap arrays in ta.Tensor(...)."
                 )
-            if x.backend is not NUMPY or x._needs_gradient:
-                self._give_up("is given a tensor that asks for gradients, or is on a device")
+            if x.backend is not NUMPY or x._needs_gradient or x._version.leaf:
+                self._give_up(
+                    "is given a tensor that asks for gradients, or shares the memory of one, or is on a device"
+                )
+                return detached(self.function(*arguments))
+            if not (x.data.flags.c_contiguous and x.data.flags.aligned):  # not all kernels take it
                 return detached(self.function(*arguments))
             kind += (x.data.shape, x.data.dtype)
         kind = tuple(kind)
         if kind not in self._programs:  # the first call compiles, and makes what is made only once
+            if len(self._programs) == KINDS:
+                del self._programs[next(iter(self._programs))]  # the oldest
             self._programs[kind] = None
             return detached(self.function(*arguments))
-        program = self._programs[kind]
+        program, arrays = self._programs[kind], [x.data for x in arguments]
         if program is not None and program.holds():
-            if not program.is_checked:
-                return self._check(program, arguments)
-            program.repeat([x.data for x in arguments])
+            new = [i for i in program.unchecked if not np.array_equal(arrays[i], program.inputs[i])]
+            if new or (not arguments and not program.is_checked):
+                return self._check(program, arguments, new)
+            if not program.is_checked:  # the very batch that it was written with: nothing would be seen
+                return detached(self.function(*arguments))
+            program.repeat(arrays)
             return program.results()
         self._programs[kind] = None
         program = Program()
@@ -142,8 +172,8 @@ class Captured:
             self._give_up(program.reason)
         return results
 
-    def _check(self, program, arguments):
-        """Run function and program from the same state, on a batch that the program has not seen."""
+    def _check(self, program, arguments, new):
+        """Run function and program from the same state; some arguments are new to the program."""
         before = program.snapshot()
         expected = detached(self.function(*arguments))
         after = program.snapshot()
@@ -151,7 +181,7 @@ class Captured:
         program.repeat([x.data for x in arguments])
         results = program.results()
         if bits(results, program.snapshot()) == bits(expected, after):
-            program.is_checked = True
+            program.is_checked, program.unchecked = True, [i for i in program.unchecked if i not in new]
             return results
         program.restore(after)
         self._give_up("does something besides what tensors and optimizers do: without it the numbers differ", depth=5)
@@ -190,14 +220,18 @@ class Program:
         self.leaves = {}  # id of a tensor that the step found -> (the tensor, its array, whether it asks for gradients)
         self.made = {}  # id of a tensor that the step made -> weak reference
         self.updates = []  # (optimizer, the arrays of its state)
+        self.idle = []  # parameters of optimizers that had no gradient
         self.reason = None  # why it cannot be repeated
         self.is_checked = False
+        self.modes = []  # (module that was called, its mode)
         self.began = next(births)
 
     # ------------------------------------------------------------ to write it
 
     def write(self, function, inputs):
         """Run a function of Tensors or arrays that nobody else has, and note what it does; returns what it returns."""
+        self.inputs = [x.data if type(x) is Tensor else x for x in inputs]
+        self.unchecked = list(range(len(inputs)))  # of which arguments only one value was seen
         self.made = {id(x): weakref.ref(x) for x in inputs}
         with use(capturing, self):
             results = function(*inputs)
@@ -205,14 +239,15 @@ class Program:
         if any(all(tensor is not x for x in inputs + listed(results)) for tensor in made):
             self.give_up("keeps a tensor that it computes; it can return it instead")
         if not all(isinstance(result, Tensor) for result in listed(results)):
-            self.give_up(f"returns {brief(results)}; expected a Tensor, a tuple of Tensors or None")
-            return results
+            kinds = ", ".join(sorted({type(result).__name__ for result in listed(results)}))
+            self.give_up(f"returns {kinds}; expected a Tensor, a tuple of Tensors or None")
+            return detached(results)
         self.note_gradients()
         self.outputs = each(lambda tensor: tensor.data, results)
         self.kept += self.actions  # what is left out below had memory that is still worked on
         calls = joined(self.actions, listed(self.outputs))
         self.actions = [(getattr(action, "function", action), list(given)) for action, given in calls]
-        self.find_inputs([x.data if type(x) is Tensor else x for x in inputs])
+        self.find_inputs()
         return self.results()
 
     def note_gradients(self):
@@ -226,12 +261,16 @@ class Program:
                 self.added_to += [tensor for tensor, _ in given[0] if id(tensor) not in cleared]
                 if any(id(t) not in cleared and t.grad is not None and t.grad is not g for t, g in given[0]):
                     self.give_up("adds to the gradients of the step before; begin it with zero_grad()")
-        self.shares = self.references()
+        # who may hold a gradient, shown by an array of the same standing that nobody else can have
+        unknown = np.empty(1)
+        self.kept += [unknown]
+        self.gradients.append((Tensor(0.0), unknown))
+        self.group = [unknown]
 
-    def find_inputs(self, inputs):
+    def find_inputs(self):
         """Where the step's own arguments are among those of the calls, as arrays or as addresses."""
         self.slots = []  # (arguments of a call, position, number of the input, its shape there or None for its address)
-        for i, array in enumerate(inputs):
+        for i, array in enumerate(self.inputs):
             address = NUMPY.address(array)
             if any(np.may_share_memory(array, output) for output in listed(self.outputs)):
                 self.give_up("returns a tensor that it was given")
@@ -243,6 +282,8 @@ class Program:
                         self.slots.append((given, k, i, x.shape))
                         if x.size != array.size:
                             self.give_up("gives a part of an argument to a kernel")
+                    elif type(x) is np.ndarray and x.dtype == np.int64 and (x == address).any():
+                        self.give_up("uses an argument as a layer's parameter")
 
     def give_up(self, reason):
         """Note why this cannot be repeated: the first reason that is met."""
@@ -275,14 +316,20 @@ class Program:
         for tensor, _ in pairs:
             self.leaves[id(tensor)] = tensor, tensor.data, tensor._needs_gradient
             if id(tensor.grad) not in own:
-                self.give_up("changes gradients between backward() and the optimizer's step()")
+                self.give_up("updates a parameter by a gradient that backward() has not given it so in this step")
+        updated = {id(tensor) for tensor, _ in pairs}
+        self.idle += [tensor for tensor in optimizer.params if id(tensor) not in updated]
         self.updates.append((optimizer, arrays_of(optimizer)))
+
+    def note_module(self, module):
+        """A module was called."""
+        self.modes.append((module, module.training))
 
     # ------------------------------------------------------------ to repeat it
 
     def references(self):
-        """How many hold each gradient."""
-        return [sys.getrefcount(gradient) for _, gradient in self.gradients]
+        """How many hold each gradient, besides the tensor that it is the gradient of."""
+        return [sys.getrefcount(gradient) - (tensor.grad is gradient) for tensor, gradient in self.gradients]
 
     def holds(self):
         """Are the arrays still those that it was written for, and the gradients nobody else's?"""
@@ -292,9 +339,12 @@ class Program:
         for optimizer, arrays in self.updates:
             if not all(map(operator.is_, arrays, arrays_of(optimizer))):
                 return False
-        if any(tensor.grad is not None for tensor in self.added_to):
+        if any(tensor.grad is not None for tensor in [*self.added_to, *self.idle]):
             return False
-        return all(map(operator.le, self.references(), self.shares))
+        if any(module.training is not mode for module, mode in self.modes):
+            return False
+        *shares, nobodys = self.references()
+        return max(shares, default=0) <= nobodys
 
     def repeat(self, inputs):
         """Do it again, to other arrays."""
@@ -347,8 +397,10 @@ def each(function, results):
 
 
 def detached(results):
-    """What a step returns, off the tape."""
-    return each(lambda result: result.detach() if isinstance(result, Tensor) else result, results)
+    """What a step returns, off the tape and in memory of its own."""
+    return each(
+        lambda result: wrap(result.data.copy(), result.backend) if isinstance(result, Tensor) else result, results
+    )
 
 
 def arrays_of(optimizer):

@@ -278,7 +278,7 @@ class Trainer:
         every_time(self._look_at, loss.data, penalty)
         optimizer.zero_grad()
         objective.backward()
-        every_time(self._show_gradients)
+        self._call("on_gradients", self.batch_number)
         if optimizer.needs_closure:
             optimizer.step(self._closure(x, y, drawn))
         else:
@@ -298,9 +298,6 @@ class Trainer:
         if not math.isfinite(self.loss_value + penalty):
             self._not_finite("loss", self.loss_value + penalty, "the step before")
 
-    def _show_gradients(self):
-        self._call("on_gradients", self.batch_number)
-
     def _closure(self, x, y, drawn):
         """For an optimizer that looks several times: the objective and its gradients, with the same chance each time."""
 
@@ -315,14 +312,16 @@ class Trainer:
 
     def _repeats_itself(self):
         """Is it certain that every step does the same? All that it runs must be known: layers, loss and callbacks."""
-        hooks = Callback.on_gradients, Callback.on_batch_end
         return (
             self.place is NUMPY
             and isinstance(self.loss_name, str)
             and not self.regularizers
             and not self.optimizer.needs_closure
             and all(is_ours(module) and "forward" not in vars(module) for module in self.model.modules())
-            and all(is_ours(c) or (type(c).on_gradients, type(c).on_batch_end) == hooks for c in self.callbacks)
+            and is_ours(self.optimizer)
+            and "step" not in vars(self.optimizer)
+            and all(type(c).on_gradients is Callback.on_gradients for c in self.callbacks)
+            and all(is_ours(c) or type(c).on_batch_end is Callback.on_batch_end for c in self.callbacks)
         )
 
     def _locate(self):

@@ -89,7 +89,7 @@ def take(shapes, dtype):
         group = _threads.buffers.take(shapes, dtype)
     program = capturing.get()
     if program is not None:
-        program.kept.append(group)
+        program.kept += group.arrays  # now somebody holds them
     return group
 
 

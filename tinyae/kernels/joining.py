@@ -31,10 +31,13 @@ def joined(actions, outputs):
         forward, _, backward = users
         if not forward.kernel is backward.kernel is loops.dense.run or forward["y"] != P or backward["gy"] != gP:
             continue
+        T = NUMPY.address(loss["T"])
+        if any(forward.place < call.place < loss.place and call.mentions(T) for call in calls):  # it is not there yet
+            continue
         if len(loss["P"]) != forward["N"] or loss["parts"] != forward["parts"]:  # the sum would be rounded otherwise
             continue
         gz = gP if any(np.may_share_memory(loss["P"], output) for output in outputs) else P
-        kind, T = getattr(loops.dense, KINDS[loss.kernel.name]), NUMPY.address(loss["T"])
+        kind = getattr(loops.dense, KINDS[loss.kernel.name])
         actions[forward.place] = forward.but(t=T, gz=gz, kind=kind, scale=loss["scale"], L=loss["L"])
         actions[backward.place] = backward.but(gz=gz)
         actions[loss.place] = None
