@@ -15,9 +15,10 @@ KINDS = {"squared_error": "MSE", "bce_with_logits": "BCE"}  # loop of losses.py:
 
 
 def joined(actions, outputs):
-    """The calls of a step, a list of (function or Kernel, arguments), with losses joined to the dense layers before them.
+    """The calls of a step, a list of (function or Kernel, arguments), losses joined to the dense layers before them.
 
-    Nobody then reads the gradient of the prediction; and the prediction only if it is among the outputs, a list of arrays.
+    Nobody then reads the gradient of the prediction; and the prediction only if it is among the outputs, a list of
+    arrays.
     """
     actions = list(actions)
     calls = [Call(i, *action) for i, action in enumerate(actions) if hasattr(action[0], "parameters")]

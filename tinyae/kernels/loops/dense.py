@@ -1,24 +1,26 @@
 """Dense layers, one or several in a row: matrix products, biases and activations, and the way back.
 
-A pass through the layers is a list of *stages*. Within a stage no thread needs what another one computes; between two stages all
-wait for each other. ``run`` goes through the list; which stages there are is decided in ``dense_layers.py``. There are
-two ways to divide a layer among threads:
+A pass through the layers is a list of *stages*. Within a stage no thread needs what another one computes; between two
+stages all wait for each other. ``run`` goes through the list; which stages there are is decided in
+``dense_layers.py``. There are two ways to divide a layer among threads:
 
-* *by examples*: each thread takes some rows of the batch, through as many layers as there are, and needs nothing of the others;
-* *by inputs*: each thread has some rows of W, and with them a sum over some of the inputs; when all are done, the sums are
-  added. It reads only that part of W which the same thread has written when the weights were updated.
+* *by examples*: each thread takes some rows of the batch, through as many layers as there are, and needs nothing of the
+  others;
+* *by inputs*: each thread has some rows of W, and with them a sum over some of the inputs; when all are done, the sums
+  are added. It reads only that part of W which the same thread has written when the weights were updated.
 
-In a captured step the loss may be *joined* to the last layer: then the forward pass ends with the loss and gZ of that layer,
-and the backward pass begins there.
+In a captured step the loss may be *joined* to the last layer: then the forward pass ends with the loss and gZ of that
+layer, and the backward pass begins there.
 
 A layer is a row of a table, for one call has any number of them: the addresses of W (I, O) and of b (0 for
 none), then I, O, the number of the activation, and where in ``hidden`` or ``scratch`` there is room for
 
 * Y (N, O), if the layer is not the last: the address of the last one's is an argument;
 * gZ (N, O); or if the gradient of W is summed up in pieces, a block of rows for each thread, (parts, 64, O);
-* the sums over gZ's rows (parts, at least O), with how far apart two threads' are; the pieces of W's gradient (parts, I, O), one from each thread's examples;
+* the sums over gZ's rows (parts, at least O), with how far apart two threads' are;
+* the pieces of W's gradient (parts, I, O), one from each thread's examples;
 
-and whether there are such pieces: if there are more examples than inputs, a product over some examples is the smaller one.
+and whether there are such pieces: if the batch is large for the layer, a product over some examples is the smaller one.
 """
 
 import numpy as np
@@ -212,10 +214,10 @@ def loss_of(y, t, gz, layers, N, kind, scale, hidden, part, parts):
 
 @inner
 def back(x, y, gy, gx, gz, layers, first, last, N, hidden, scratch, part, parts):
-    """The stage BACK: gZ of the layers from ``last`` down to ``first``, some rows of the batch, block after block of them; and of
-    the gradients of weights what only these rows are needed for.
+    """The stage BACK: gZ of the layers from ``last`` down to ``first``, some rows of the batch, block after block of them.
 
-    The gradient of ``first``'s input goes to the address gx if that is layer 0 and gx is not 0; else the next stage computes it.
+    And of the gradients of weights what only these rows are needed for. The gradient of ``first``'s input goes to the
+    address gx if that is layer 0 and gx is not 0; else the next stage computes it.
     """
     (top, bottom), none = share(N, 1, part, parts), np.empty((1, 0), hidden.dtype)
     for l in range(first, last + 1):
@@ -290,8 +292,8 @@ def run(stages, x, y, gy, gx, t, gz, kind, scale, L, layers, gradients, N, hidde
     x, y, gy, gx : addresses
         Of X (N, I), the last layer's Y (N, O), its gradient, and where X's gradient goes (0: nowhere).
     t, gz : addresses
-        With a loss: of its target (N, O), and where gZ (N, O) of the last layer is written (forward) or stands (backward).
-        Without: 0.
+        With a loss: of its target (N, O), and where gZ (N, O) of the last layer is written (forward) or stands
+        (backward). Without: 0.
     kind, scale, L
         With a loss, forward: MSE or BCE; the factor of its terms' sum; the array () for it.
     layers : int64 array (layers, 11)

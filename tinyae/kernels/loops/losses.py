@@ -1,8 +1,8 @@
 """Losses with their gradients, in one pass over the data.
 
 Each writes the gradient of the *reduced* loss, times ``scale`` (1 / N for a mean over N terms), and into L () the
-sum of the terms times ``scale``. Terms are added up in stretches in their own type, so that the compiler can use vectors, and the
-stretches in float64.
+sum of the terms times ``scale``. Terms are added up in stretches in their own type, so that the compiler can use
+vectors, and the stretches in float64.
 """
 
 import math
@@ -136,7 +136,10 @@ def shifted_exponentials(X, E):
 
 @kernel
 def cross_entropy(Z, t, gZ, L, scale, parts):
-    """L <- the sum of ln sum_k e**Z[n, k] - Z[n, t[n]], times scale; gZ <- (softmax(Z) - onehot(t)) scale. Z and gZ (N, K), t (N,)."""
+    """L <- the sum of ln sum_k e**Z[n, k] - Z[n, t[n]], times scale; gZ <- (softmax(Z) - onehot(t)) scale.
+
+    Z and gZ (N, K), t (N,).
+    """
     N, K = Z.shape
     factor = like(Z[0, 0], scale)
     sums = np.zeros(parts)

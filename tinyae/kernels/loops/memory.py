@@ -6,7 +6,7 @@ from numba.extending import intrinsic, overload
 
 
 def array_at(address, start, stop, kind):
-    """The numbers from ``start`` to ``stop`` - 1 after an address, of the type of ``kind``; the caller keeps them alive."""
+    """The numbers ``start`` to ``stop`` - 1 from an address on, of the type of ``kind``; the caller keeps them alive."""
     number = np.ctypeslib.as_ctypes_type(kind.dtype)
     if stop <= start:
         return np.empty(0, kind.dtype)

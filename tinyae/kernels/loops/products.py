@@ -140,7 +140,7 @@ def pack(B, transposed, j, n, first, last, panel):
 
 @inner
 def fetch_ahead(A, i, start, stop):
-    """Have rows i to i + 7 brought from memory while others are multiplied: the processor would not guess where they are."""
+    """Have rows i to i + 7 brought from memory while others are multiplied: the processor would not guess where."""
     line = 64 // A.itemsize
     if A.strides[1] == A.itemsize:
         for r in range(i, i + ROWS):
@@ -156,8 +156,8 @@ def product(A, B, transposed, b, Y, rows, inner_axis, left, add):
     """Y <- A B + b or, if ``transposed``, A B' + b, some rows of it, the sum going over a part of the inner axis.
 
     Shapes: A (M, K), B (K, N) with contiguous rows, or (N, K), b (1, N) or (1, 0) for none, Y (M, at least left + N);
-    rows in 0..M and inner_axis in 0..K as (start, stop). The result stands in Y from column ``left`` on; with ``add`` it is
-    added to what is there.
+    rows in 0..M and inner_axis in 0..K as (start, stop). The result stands in Y from column ``left`` on; with ``add`` it
+    is added to what is there.
     """
     (top, bottom), (first, last) = rows, inner_axis
     N, L = B.shape[0] if transposed else B.shape[1], REGISTER // B.itemsize

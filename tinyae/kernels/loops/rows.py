@@ -9,7 +9,7 @@ from .vectors import REGISTER, fetch
 
 @kernel
 def take(data, index, out, parts):
-    """out[k] <- data[index[k]]. Shapes: data (N, D), index (B,) of int64 in 0..N-1, out (B, D); float types may differ."""
+    """out[k] <- data[index[k]]. Shapes: data (N, D), index (B,) int64 in 0..N-1, out (B, D); float types may differ."""
     for part in prange(parts):
         first, last = share(len(index), 1, part, parts)
         for k in range(first, last):

@@ -43,7 +43,7 @@ def sgd(places, rows, widths, c, parts):
 
 @kernel
 def momentum(places, rows, widths, c, parts):
-    """v <- mu v + g; theta <- theta - lr v, or with Nesterov's step lr (g + mu v). c: lr, mu, nesterov (0 or 1), decay."""
+    """v <- mu v + g; theta <- theta - lr v, or Nesterov's: lr (g + mu v). c: lr, mu, nesterov (0 or 1), decay."""
     lr, mu, nesterov, decay = c[0], c[1], c[2], c[3]
     zero = like(lr, 0)
     for part in prange(parts):
@@ -96,7 +96,10 @@ def rmsprop(places, rows, widths, c, parts):
 
 @kernel
 def adam(places, rows, widths, c, parts):
-    """Algorithm 1 of Kingma and Ba. c: lr, beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 - beta1**t, 1 - beta2**t, 1 - lr decay."""
+    """Algorithm 1 of Kingma and Ba.
+
+    c: lr, beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 - beta1**t, 1 - beta2**t, 1 - lr decay.
+    """
     lr, beta1, rest1, beta2, rest2 = c[0], c[1], c[2], c[3], c[4]
     eps, correction1, correction2, kept = c[5], c[6], c[7], c[8]
     grow1, grow2 = like(lr, 1) / correction1, like(lr, 1) / correction2
