@@ -210,3 +210,24 @@ def test_a_method_a_copy_and_many_shapes():
         for x in batches(3, size):
             predict(x)
     assert len(predict._programs) == 16
+
+
+def test_fit_does_not_keep_copies_of_the_model():
+    stop = ta.EarlyStopping(5, restore_best=False)
+    x = np.random.default_rng(0).random((64, 6, 5, 1), dtype=np.float32)
+    autoencoder().fit(x, 1, batch_size=16, callbacks=[stop], progress=False)
+    assert stop.trainer.last_good is None
+
+
+def test_a_step_that_is_put_on_a_class_later():
+    class Late(Training):
+        pass
+
+    Late.first, Late.second = ta.capture(Training.step), ta.capture(lambda self, x: self.model(x))
+    Late.third = ta.capture(lambda self, x: self.model.encode(x))
+    training, plain = Late(), Training()
+    (x,) = batches(1)
+    assert training.first(x).item() == plain.step(x).item()
+    assert np.array_equal(training.second(x).numpy(), plain.model(x).numpy())
+    assert np.array_equal(training.third(x).numpy(), plain.model.encode(x).numpy())
+    assert not isinstance(training.step, type(training.first))  # the method itself is still there

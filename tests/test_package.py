@@ -26,7 +26,7 @@ FLOORS = [
     ["losses", "nn", "optimizer", "check"],
     ["optim", "regularizers", "callbacks", "data", "metrics"],
     ["kernels"],
-    ["capture", "schedules", "clipping", "checkpoint", "rehearsal", "tensorboard"],
+    ["capture", "schedules", "clipping", "checkpoint", "failures", "rehearsal", "tensorboard"],
     ["datasets"],
     ["training"],
     ["models"],

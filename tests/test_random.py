@@ -126,3 +126,11 @@ def test_a_permutation_does_not_depend_on_the_pieces_it_is_made_in(monkeypatch):
         monkeypatch.setattr("tinyae.random.PIECE", piece - piece % 2)
         assert np.array_equal(Generator(3).permutation(1000, step=7), whole)
     assert np.array_equal(Generator(3).bits(20, "noise", step=1)[8:], Generator(3).bits(12, "noise", step=1, start=8))
+
+
+def test_equal_keys_stay_in_order(monkeypatch):
+    """They hardly ever come up; another machine must not order them otherwise."""
+    keys = np.random.default_rng(0).integers(0, 3, 2 * 5000).astype(np.uint64)
+    monkeypatch.setattr(Generator, "bits", lambda self, size, purpose, step, xp, start=0: keys[start : start + size])
+    expected = np.argsort((keys[::2] << np.uint64(32)) | keys[1::2], kind="stable")
+    assert np.array_equal(Generator(0).permutation(5000), expected)

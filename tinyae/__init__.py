@@ -15,6 +15,7 @@ from .checkpoint import Checkpoint
 from .clipping import ClipNorm, ClipValue, clip_by_norm, clip_by_value
 from .context import manual_seed, no_grad, use_kernels
 from .data import batches
+from .failures import CollapseWarning
 from .functional import (
     concatenate,
     elu,
@@ -52,7 +53,7 @@ from .saving import load, save
 from .schedules import CosineDecay, ReduceOnPlateau, Schedule, StepDecay, WarmUp
 from .tensor import Tensor
 from .tensorboard import TensorBoard
-from .training import CollapseWarning, fit
+from .training import fit
 
 if TYPE_CHECKING:
     from . import datasets

@@ -103,7 +103,7 @@ def agree(op, inputs):
     Numbers, lists and arrays become constants of the tensors' float type; so do integer and bool
     tensors, unless all are of that kind and the operation takes them as they are.
     """
-    unrepeatable(f"gives the operation {op.name} operands that must be converted for it")
+    unrepeatable("gives an operation operands that must be converted for it")
     inputs = [x.item() if isinstance(x, np.generic) else x for x in inputs]  # NumPy's scalars are numbers
     if not any(isinstance(x, Tensor) for x in inputs):  # then the first that is no index leads
         lead = next(i for i in range(len(inputs)) if i not in op.indices)

@@ -2,7 +2,7 @@
 
 A step does the same to every batch: the same operations on arrays of the same shapes, then the same backward pass,
 then the same update. Yet each time Python finds all this out anew: it runs the layers, records a tape, walks back
-over it. For a small model that takes as long as the arithmetic. ``capture`` looks over a step's shoulder: while the
+over it. For a small model that is a good part of a step. ``capture`` looks over a step's shoulder: while the
 step runs once as ever, every call of a kernel is written down with its arguments, and the memory that it works on is
 kept. From then on the list is gone through, with the new batch in place of the first one:
 
@@ -100,20 +100,19 @@ class Captured:
 
     def __init__(self, function):
         self.function = function
-        self.name = None  # if it is a method: its name in the class
         self.reason = None
         self.__name__, self.__doc__ = getattr(function, "__name__", "step"), function.__doc__
         self._programs = {}  # kind of arguments -> Program; None for those that were met once
         self._lock = threading.Lock()  # a program has one memory: a second thread runs the function
 
-    def __set_name__(self, owner, name):
-        self.name = name
-
     def __get__(self, instance, owner=None):
-        """The method of an instance: a Captured of its own."""
+        """The method of an instance: a Captured of its own, kept under a name that no attribute has."""
         if instance is None:
             return self
-        return vars(instance).setdefault(self.name, Captured(self.function.__get__(instance)))
+        kept, name = vars(instance), f"captured {id(self)}"
+        if name not in kept:
+            kept[name] = Captured(self.function.__get__(instance))
+        return kept[name]
 
     def __reduce__(self):
         """A copy begins anew."""
@@ -124,7 +123,7 @@ class Captured:
         if named:
             raise DtypeError(f"capture: {self.__name__} was given {', '.join(named)} by name; give Tensors by place.")
         if capturing.get() is not None:  # a step within a step
-            return each(Tensor.detach, self.function(*arguments))
+            return each(lambda x: x.detach() if isinstance(x, Tensor) else x, self.function(*arguments))
         if self.reason is not None or layer_calls.get() is not None or not self._lock.acquire(blocking=False):
             return detached(self.function(*arguments))
         try:

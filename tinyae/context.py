@@ -116,7 +116,10 @@ def every_time(function, *arguments):
 
 
 def unrepeatable(what):
-    """If a step is being captured, give it up: it does something that a list of calls cannot repeat."""
+    """If a step is being captured, give it up: it does something that a list of calls cannot repeat.
+
+    ``what`` is a plain text, for it is made on every call, captured or not.
+    """
     program = capturing.get()
     if program is not None:
         program.give_up(what)

@@ -113,7 +113,7 @@ class Optimizer:
         fast = pairs[0][0].backend.twin(type(self)) if pairs else None
         if fast is not None and fast(self, pairs):
             return
-        unrepeatable(f"updates parameters by {type(self).__name__}, for which there is no kernel")
+        unrepeatable("updates parameters by an optimizer for which there is no kernel, or too little to do for one")
         for tensor, state in pairs:
             self.update(tensor.backend.xp, tensor.data, tensor.grad, **state)
 

@@ -219,7 +219,7 @@ def run_backward(root, gradient, keep_tape):
             if g.shape != source.shape or g.dtype != source.dtype:
                 g = fit_to(source, g, node)
             if source in total:
-                unrepeatable(f"uses a tensor twice that {node!r} used")
+                unrepeatable("uses a tensor twice: two gradients must be added")
                 total[source] = total[source] + g
                 owned.add(source)
             else:

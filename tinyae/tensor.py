@@ -215,7 +215,7 @@ class Tensor(Operators):
 
     def _change(self, name, compute, other):
         """self <- compute(self, other), written into the same memory and known to the tape."""
-        unrepeatable(f"changes a tensor in place ({name})")
+        unrepeatable("changes a tensor in place")
         taped = recording.get() and (self._needs_gradient or (isinstance(other, Tensor) and other._needs_gradient))
         if taped and self._version.leaf:
             raise TapeError(

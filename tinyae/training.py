@@ -15,7 +15,6 @@ that becomes NaN, a model that collapses, Ctrl-C.
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,7 +27,8 @@ from .checkpoint import Checkpoint, refuse_other_settings
 from .clipping import ClipNorm, ClipValue
 from .context import every_time, generator, recording, use
 from .data import order_of
-from .errors import DtypeError, RangeError, TrainingError, brief, known_name, require_integer, require_list
+from .errors import DtypeError, RangeError, brief, known_name, require_integer, require_list
+from .failures import put_back, warn_of_collapse
 from .history import History
 from .interrupt import deferred_interrupt
 from .losses import LOSSES, loss_function
@@ -49,10 +49,6 @@ from .schedules import Schedule
 from .tensor import Tensor
 
 LARGEST_EVALUATION = 4096  # examples at once, however large the batches of the training are
-
-
-class CollapseWarning(UserWarning):
-    """The model has come to predict the same output for every input."""
 
 
 # ---------------------------------------------------------------- the loop
@@ -211,7 +207,7 @@ class Trainer:
                     self.epoch += 1
                     self.history.records.append(record)
                     self._call("on_epoch_end", self.epoch, dict(record))
-                    self._warn_of_collapse()
+                    warn_of_collapse(self)
                     self._call("on_epoch_complete", self.epoch)
                     if interrupt.is_set():
                         break
@@ -222,6 +218,7 @@ class Trainer:
         finally:
             for module, mode in modes:
                 module.training = mode
+            self.last_good = None  # callbacks keep the trainer: not two copies of the model with it
             if self.schedules:
                 self.optimizer.lr = self.base_lr  # the next training begins where this one did
             for callback in callbacks:
@@ -261,10 +258,10 @@ class Trainer:
         if self.validation is not None:
             record["val_loss"] = self.evaluate(*self.validation)
         if not math.isfinite(record.get("val_loss", 0.0)):
-            self._not_finite("held-out loss", record["val_loss"], "that step")
+            put_back(self, "held-out loss", record["val_loss"], "that step")
         for name, parameter in model.named_parameters():
             if not bool(parameter.backend.xp.isfinite(parameter.data).all()):
-                self._not_finite(f"parameter {name}", float("nan"), "that step")
+                put_back(self, f"parameter {name}", float("nan"), "that step")
         if optimizer.lr is not None:
             record["lr"] = optimizer.lr
         return {**record, "seconds": round(time.perf_counter() - started, 4)}
@@ -296,7 +293,7 @@ class Trainer:
         """Note the loss of the batch; end the training if it is no number."""
         self.loss_value, self.penalty = loss.item(), penalty
         if not math.isfinite(self.loss_value + penalty):
-            self._not_finite("loss", self.loss_value + penalty, "the step before")
+            put_back(self, "loss", self.loss_value + penalty, "the step before")
 
     def _closure(self, x, y, drawn):
         """For an optimizer that looks several times: the objective and its gradients, with the same chance each time."""
@@ -397,59 +394,6 @@ class Trainer:
         self.epoch, self.base_lr, self.collapsed_for = state["epoch"], state["base_lr"], state["collapsed_for"]
         if self.epochs <= state["epochs"]:  # more epochs than before: a reason to stop has passed
             self.stop_reason = state["stop_reason"]
-
-    # ------------------------------------------------------------ what goes wrong
-
-    def _not_finite(self, what, value, whose):
-        """Put the model back and say what happened."""
-        batch = self.batch_number
-        step = self.epoch * self.batches_per_epoch + batch
-        rate = repr(self.optimizer) if self.optimizer.lr is None else f"learning rate {self.optimizer.lr:g}"
-        largest = [(float(abs(p.grad).max()), name) for name, p in self.model.named_parameters() if p.grad is not None]
-        # NaN compares as neither smaller nor larger; here it is the largest
-        size, name = max(largest, key=lambda g: (math.isnan(g[0]), g[0]), default=(0.0, None))
-        gradient = "No gradient was computed yet."
-        if name is not None:
-            gradient = f"The largest gradient of {whose} was {size:.3g}, in {name}."
-        self.model.restore(self.last_good[0])
-        self.optimizer.restore(self.last_good[1])
-        error = TrainingError(
-            f"fit: the {what} became {value} in step {step} (epoch {self.epoch + 1}, batch {batch}), with {rate}. "
-            f"{gradient} Model and optimizer were put back to the end of epoch {self.epoch}. "
-            "Try a smaller learning rate, or callbacks=[ClipNorm(1.0)]."
-        )
-        error.history = self.history
-        raise error
-
-    def _warn_of_collapse(self):
-        """Warn if the model predicted the same for everything after two epochs in a row, or after the last one."""
-        collapsed = self._collapsed()
-        self.collapsed_for = self.collapsed_for + 1 if collapsed else 0
-        last = self.epoch == self.epochs or self.stop_reason is not None
-        if self.collapsed_for == 2 or (last and self.collapsed_for == 1):
-            warnings.warn(collapsed, CollapseWarning, stacklevel=5)
-
-    def _collapsed(self):
-        """A warning if the outputs no longer depend on the input, else None.
-
-        Compared are the variances over examples of outputs and targets, on up to 256 examples.
-        """
-        if self.y.dtype.kind != "f" or len(self.x) < 2:
-            return None
-        x, y = self.batch(self.x, self.y, np.arange(min(256, len(self.x))))
-        with self.model.evaluating():
-            prediction = self.model(x)
-        if prediction.shape != y.shape:
-            return None
-        varies, should = float(prediction.data.var(axis=0).mean()), float(y.data.var(axis=0).mean())
-        if not varies < 1e-4 * should:
-            return None
-        return (
-            f"after epoch {self.epoch} the model predicts the same for every input: over examples its output varies by "
-            f"{varies:.2g}, the target by {should:.2g} (variances). It has collapsed to a constant, usually because its "
-            f"units are saturated or dead and pass no gradient back. Start anew with a smaller learning rate; "
-            "if that does not help, with init='he', or with loss='bce' if the model ends in a sigmoid."
-        )
 
 
 def is_ours(thing):

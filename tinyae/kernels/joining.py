@@ -2,8 +2,8 @@
 
 By itself a loss reads the prediction and the target and writes the prediction's gradient; then the backward pass
 reads that gradient and the prediction again and writes gZ. Within a captured step all this can be done row by row as
-soon as the last layer has computed them, and gZ be written over the prediction: less memory to go through, and for a
-small model a twelfth of the step. The numbers are the same to the last bit.
+soon as the last layer has computed them, and gZ be written over the prediction: there is less memory to go through.
+The numbers are the same to the last bit.
 """
 
 import numpy as np

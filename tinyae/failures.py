@@ -1,0 +1,66 @@
+"""What goes wrong in a training: a loss or a weight that is no number, a model that collapses."""
+
+import math
+import warnings
+
+import numpy as np
+
+from .errors import TrainingError
+
+
+class CollapseWarning(UserWarning):
+    """The model has come to predict the same output for every input."""
+
+
+def put_back(trainer, what, value, whose):
+    """The loss or a weight is no number: put model and optimizer back and say what happened."""
+    batch = trainer.batch_number
+    step = trainer.epoch * trainer.batches_per_epoch + batch
+    rate = repr(trainer.optimizer) if trainer.optimizer.lr is None else f"learning rate {trainer.optimizer.lr:g}"
+    largest = [(float(abs(p.grad).max()), name) for name, p in trainer.model.named_parameters() if p.grad is not None]
+    # NaN compares as neither smaller nor larger; here it is the largest
+    size, name = max(largest, key=lambda g: (math.isnan(g[0]), g[0]), default=(0.0, None))
+    gradient = "No gradient was computed yet."
+    if name is not None:
+        gradient = f"The largest gradient of {whose} was {size:.3g}, in {name}."
+    trainer.model.restore(trainer.last_good[0])
+    trainer.optimizer.restore(trainer.last_good[1])
+    error = TrainingError(
+        f"fit: the {what} became {value} in step {step} (epoch {trainer.epoch + 1}, batch {batch}), with {rate}. "
+        f"{gradient} Model and optimizer were put back to the end of epoch {trainer.epoch}. "
+        "Try a smaller learning rate, or callbacks=[ClipNorm(1.0)]."
+    )
+    error.history = trainer.history
+    raise error
+
+
+def warn_of_collapse(trainer):
+    """Warn if the model predicted the same for everything after two epochs in a row, or after the last one."""
+    text = collapsed(trainer)
+    trainer.collapsed_for = trainer.collapsed_for + 1 if text else 0
+    last = trainer.epoch == trainer.epochs or trainer.stop_reason is not None
+    if trainer.collapsed_for == 2 or (last and trainer.collapsed_for == 1):
+        warnings.warn(text, CollapseWarning, stacklevel=5)
+
+
+def collapsed(trainer):
+    """A warning if the outputs no longer depend on the input, else None.
+
+    Compared are the variances over examples of outputs and targets, on up to 256 examples.
+    """
+    if trainer.y.dtype.kind != "f" or len(trainer.x) < 2:
+        return None
+    x, y = trainer.batch(trainer.x, trainer.y, np.arange(min(256, len(trainer.x))))
+    with trainer.model.evaluating():
+        prediction = trainer.model(x)
+    if prediction.shape != y.shape:
+        return None
+    varies, should = float(prediction.data.var(axis=0).mean()), float(y.data.var(axis=0).mean())
+    if not varies < 1e-4 * should:
+        return None
+    return (
+        f"after epoch {trainer.epoch} the model predicts the same for every input: over examples its output varies by "
+        f"{varies:.2g}, the target by {should:.2g} (variances). It has collapsed to a constant, usually because its "
+        f"units are saturated or dead and pass no gradient back. Start anew with a smaller learning rate; "
+        "if that does not help, with init='he', or with loss='bce' if the model ends in a sigmoid."
+    )
