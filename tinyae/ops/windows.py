@@ -6,7 +6,7 @@ and section 5.1 (dilation).
 
 from ..errors import ShapeError
 
-AT_ONCE = 1 << 24  # numbers in patches: 64 MB of float32, however large the batch
+AT_ONCE = 1 << 22  # numbers in patches: 16 MB of float32, however large the batch
 
 
 def taps(kernel, size, stride, dilation):
