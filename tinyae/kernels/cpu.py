@@ -14,6 +14,7 @@ from .. import losses, ops, optim, random
 from ..backend import FLOATS, NUMPY
 from ..context import every_time, unrepeatable
 from .buffers import empty
+from .conv_blocks import ConvBlock
 from .dense_layers import Layers
 from .loading import ENOUGH, fits, loops, numba_works
 from .threads import parts_of
@@ -356,6 +357,7 @@ def take(data, index, dtype):
 
 TWINS: dict[object, object] = {
     ops.Affine: Affine,
+    ops.ConvBlock: ConvBlock,
     ops.Dense: Dense,
     ops.MatMul: MatMul,
     ops.ReLU: ReLU,
