@@ -110,7 +110,7 @@ class Conv2D(Op):
     def forward(xp, save, X, W, b, stride, padding, dilation):
         check_kernel("conv2d", X, W, b)
         window = (W.shape[:2], stride, padding, dilation)
-        size = window_sizes(X.shape[1:3], *window, name="conv2d")
+        size = window_sizes(X.shape[1:3], *window, name="conv2d", what="kernel")
         save(X, W, stride, padding, dilation)
         Y = xp.empty((len(X), *size, len(b)), dtype=X.dtype)
         matrix = W.reshape(-1, len(b))

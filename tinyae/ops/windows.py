@@ -24,17 +24,18 @@ def taps(kernel, size, stride, dilation):
     ]
 
 
-def window_sizes(sizes, kernel, stride, padding, dilation=(1, 1), name="windows"):
+def window_sizes(sizes, kernel, stride, padding, dilation=(1, 1), name="pooling", what="window"):
     """How many windows fit along the height and the width of padded images."""
     found = []
     for n, k, s, (before, after), d in zip(sizes, kernel, stride, padding, dilation):
         span = d * (k - 1) + 1  # from the first tap to the last
         if span > n + before + after:
             spread = "" if dilation == (1, 1) else f" with dilation {dilation}"
+            padded = "" if not before + after else f" with padding {padding}"
             raise ShapeError(
-                f"{name}: a window of {kernel[0]}x{kernel[1]}{spread} is larger than the image of {sizes[0]}x{sizes[1]} with "
-                f"padding {padding}: along {'height' if not found else 'width'} it spans {span} of {n + before + after}. "
-                "Use a smaller window, or padding='same'."
+                f"{name}: a {what} of {kernel[0]}x{kernel[1]}{spread} is larger than the image of {sizes[0]}x{sizes[1]}{padded}: "
+                f"along the {'width' if found else 'height'} it spans {span} pixels of {n + before + after}. "
+                f"Use a smaller {what}, or padding='same'."
             )
         found.append((n + before + after - span) // s + 1)
     return tuple(found)
