@@ -190,13 +190,11 @@ def conv_block(
     where = resolved_padding("conv_block", padding, large, weight.shape)
     if pool is not None:
         size, pool_padding = pool if isinstance(pool, tuple) else (pool, "valid")
-        size = pair("conv_block", "pool", size)
-        if isinstance(pool_padding, str):  # of the convolution's output
-            (top, bottom), (left, right) = where
-            sizes = (large[1] + top + bottom - weight.shape[0] + 1, large[2] + left + right - weight.shape[1] + 1)
-            pool = (size, resolved_padding("conv_block", pool_padding, (1, *sizes, 1), size, size))
-        else:
-            pool = (size, pool_padding)
+        size, ((top, bottom), (left, right)) = pair("conv_block", "pool", size), where
+        convolved = (1, large[1] + top + bottom - weight.shape[0] + 1, large[2] + left + right - weight.shape[1] + 1, 1)
+        pool = (size, resolved_padding("conv_block", pool_padding, convolved, size, size))
+    if activation is not None:
+        activation = known_name("activation of conv_block", activation, JOINED)
     return apply(ops.ConvBlock, x, weight, bias, upsample=upsample, padding=where, activation=activation, pool=pool)
 
 
