@@ -53,6 +53,7 @@ class BatchNorm(Module):
         if not self.training:
             scale = self.gamma / (self.running_var + self.eps).sqrt()
             return x * scale + (self.beta - self.running_mean * scale)
+        unrepeatable("updates running statistics")
         m = x.size // self.features
         if m == 1:
             raise ShapeError(
@@ -65,7 +66,6 @@ class BatchNorm(Module):
 
     def _remember(self, x, m):
         """Move the running statistics towards those of a batch with m values per feature."""
-        unrepeatable("updates running statistics")
         mean, variance = moments(x.data)  # computed a second time: an operation returns Y alone
         for running, batch in ((self.running_mean, mean), (self.running_var, variance * (m / (m - 1)))):
             running.data[...] = self.momentum * running.data + (1 - self.momentum) * batch

@@ -256,8 +256,13 @@ def transposed_sizes(sizes, kernel, stride, padding, output_padding):
 
 def check_kernel(name, X, W, b):
     """Refuse images, weights and biases that do not fit together; both channel counts are named."""
-    if W.ndim != 4:
-        raise ShapeError(f"{name}: W has shape {W.shape}; expected (kernel height, kernel width, in, out).")
+    require_kernel(name, W.shape)
     require_images(name, X.shape, W.shape[2], f"W {W.shape} takes {W.shape[2]}")
     if b.shape != W.shape[3:]:
         raise ShapeError(f"{name}: b has shape {b.shape}, but W {W.shape} has {W.shape[3]} outputs; b must be (O,).")
+
+
+def require_kernel(name, shape):
+    """Refuse weights of another rank."""
+    if len(shape) != 4:
+        raise ShapeError(f"{name}: W has shape {shape}; expected (kernel height, kernel width, in, out).")

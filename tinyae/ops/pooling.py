@@ -22,7 +22,8 @@ class MaxPool2D(Op):
 
     Shapes: X (N, H, W, C) -> Y (N, H', W', C), with H' = (H + top + bottom - size) // stride + 1, W' likewise.
 
-    ``size`` and ``stride`` are pairs (height, width); places in ``padding`` ((top, bottom), (left, right)) never win.
+    ``size`` and ``stride`` are pairs (height, width); places in ``padding`` ((top, bottom), (left, right)) count as -inf and
+    so never win over a number.
     Saves which place of each window won, and not X.
     """
 
