@@ -135,8 +135,10 @@ def test_a_block_is_chosen_where_there_is_one(rng):
         return layer(x)._node.op.name
 
     assert first(ta.Conv2D(2, 3, activation="relu")) == first(ta.Conv2D(2, 3, 5, padding=1)) == "conv_block"
-    assert first(ta.Conv2D(2, 3, stride=2)) == first(ta.Conv2D(2, 3, bias=False)) == "conv2d"
-    assert first(ta.Conv2D(2, 3, activation="gelu")) == "gelu"
+    assert first(ta.Conv2D(2, 3, bias=False)) == "conv_block"
+    assert first(ta.Conv2D(2, 3, stride=2)) == first(ta.Conv2D(2, 3, dilation=2)) == "conv2d"
+    gelu = ta.Conv2D(2, 3, activation="gelu")(x)._node
+    assert gelu.op.name == "gelu" and gelu.inputs[0].op.name == "conv_block"
 
 
 def test_a_convolutional_autoencoder_learns(rng):

@@ -1,4 +1,4 @@
-"""Deliberately wrong rules of operations on images, for ``test_check.py``: what is wrong, where, the rule, its inputs."""
+"""Deliberately wrong rules of operations on images, for ``test_check.py``: what, where, the rule, inputs, attributes."""
 
 import numpy as np
 

@@ -135,8 +135,8 @@ def conv2d(
 ) -> Tensor:
     """Convolution. Shapes: (N, H, W, C), (kh, kw, C, O), (O,) -> (N, H', W', O); formulas in ``ops/convolution.py``.
 
-    ``padding`` is ``"same"`` (as Keras has it: ceil(H / stride) rows of output, surplus padding at the bottom and right),
-    ``"valid"`` (none), a number for all sides, or ((top, bottom), (left, right)).
+    ``padding`` is ``"same"`` (as Keras has it: ceil(H / stride) rows of output, surplus padding at the bottom and
+    right), ``"valid"`` (none), a number for all sides, or ((top, bottom), (left, right)).
     """
     x, weight = as_images("conv2d", x), as_kernel("conv2d", weight)
     stride, dilation = pair("conv2d", "stride", stride), pair("conv2d", "dilation", dilation)
@@ -155,9 +155,9 @@ def conv2d_transpose(
 ) -> Tensor:
     """Transposed convolution. Shapes: (N, H, W, C), (kh, kw, C, O), (O,) -> (N, H', W', O).
 
-    For a convolution that made images of H x W with this kernel, stride and padding, it leads back to the size they were
-    made from. With a stride several sizes are possible: ``output_size`` chooses one, else it is stride * H for ``"same"``, and
-    the smallest for others.
+    For a convolution that made images of H x W with this kernel, stride and padding, it leads back to the size they
+    were made from. With a stride several sizes are possible: ``output_size`` chooses one, else it is stride * H for
+    ``"same"``, and the smallest for others.
     """
     x, weight = as_images("conv2d_transpose", x), as_kernel("conv2d_transpose", weight)
     stride = pair("conv2d_transpose", "stride", stride)
@@ -175,7 +175,7 @@ def conv2d_transpose(
 def conv_block(
     x: TensorLike,
     weight: TensorLike,
-    bias: TensorLike,
+    bias: TensorLike | None = None,
     upsample: int = 1,
     padding: Padding = "same",
     activation: str | None = None,
@@ -183,7 +183,8 @@ def conv_block(
 ) -> Tensor:
     """max_pool2d(activation(conv2d(upsample_nearest(x), weight, bias))) as one operation, for relu, sigmoid and tanh.
 
-    ``pool`` is the size of the pooling, which is its stride too, or (size, padding), or None; ``upsample`` 1 leaves that out.
+    ``pool`` is the size of the pooling, which is its stride too, or (size, padding), or None; ``upsample`` 1 leaves
+    that out.
     """
     x, weight = as_images("conv_block", x), as_kernel("conv_block", weight)
     upsample = require_integer("conv_block", "upsample", upsample, at_least=1)
@@ -196,6 +197,7 @@ def conv_block(
         pool = (size, resolved_padding("conv_block", pool_padding, convolved, size, size))
     if activation is not None:
         activation = known_name("activation of conv_block", activation, JOINED)
+    bias = _or_zeros(bias, weight)
     return apply(ops.ConvBlock, x, weight, bias, upsample=upsample, padding=where, activation=activation, pool=pool)
 
 

@@ -14,14 +14,15 @@ from .module import Module
 class BatchNorm(Module):
     r"""Each feature (channel) at mean 0 and variance 1, then times ``gamma`` plus ``beta``, which are trained.
 
-    In training mean and variance are those of the batch, over all axes but the last: over N for rows, over N, H and W for
-    images. In evaluation they are ``running_mean`` and ``running_var``, so that an example's output does not depend on
-    the others of its batch. After each batch in training
+    In training mean and variance are those of the batch, over all axes but the last: over N for rows, over N, H and W
+    for images. In evaluation they are ``running_mean`` and ``running_var``, so that an example's output does not
+    depend on the others of its batch. After each batch in training
 
     .. math:: running \leftarrow momentum \cdot running + (1 - momentum) \cdot batch
 
-    as Keras counts it; PyTorch's ``momentum`` is 1 minus ours. The batch is normalised by its biased variance, divided by m,
-    while ``running_var`` collects the unbiased one, divided by m - 1, as in the paper and in PyTorch (Keras: biased).
+    as Keras counts it; PyTorch's ``momentum`` is 1 minus ours. The batch is normalised by its biased variance,
+    divided by m, while ``running_var`` collects the unbiased one, divided by m - 1, as in the paper and in PyTorch
+    (Keras 3: biased).
 
     Shapes: (N, F) or (N, H, W, F), kept; ``gamma``, ``beta``, ``running_mean``, ``running_var`` (F,).
 
