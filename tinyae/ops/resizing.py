@@ -1,7 +1,7 @@
 r"""Images made larger: by repeating pixels, by interpolating between them, or with zeros around them.
 
-All three are linear, Y = A X with some matrix A, so each gradient is :math:`A^\top \bar Y`: a pixel receives the sum of the
-gradients of all places it was copied to, times the weight it had there.
+All three are linear, Y = A X with some matrix A, so each gradient is :math:`A^\top \bar Y`: a pixel receives the sum
+of the gradients of all places it was copied to, times the weight it had there.
 """
 
 from ..errors import ShapeError
@@ -111,13 +111,11 @@ def require_images(name, shape, channels=None, who="it takes that many"):
             "channels come last: x.transpose(0, 2, 3, 1)."
         )
     elif len(shape) == 4:
-        cure = f"The images have {shape[3]} channels, but {who}."
-    elif len(shape) == 3 and channels in (None, 1):
-        cure = (
-            "The axis of the channels is missing: x[..., None] adds it (a single image needs its batch axis: x[None])."
-        )
+        cure = f"The images have {shape[3]} channel{'s' if shape[3] > 1 else ''}, but {who}."
     elif len(shape) == 3 and shape[2] == channels:
         cure = "A single image needs its batch axis: x[None]."
+    elif len(shape) == 3 and channels in (None, 1):
+        cure = "The axis of channels is missing: x[..., None] adds it (a single image needs its batch axis: x[None])."
     else:
         cure = "Reshape(height, width, channels) makes images of rows."
     raise ShapeError(f"{name}: the input has shape {tuple(shape)}; expected {expected}. {cure}")

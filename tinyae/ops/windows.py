@@ -1,7 +1,7 @@
 """Windows that move over an image: where they lie, how many there are. Convolution and pooling share this arithmetic.
 
-Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016), relationship 6 (any padding and stride)
-and section 5.1 (dilation).
+Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016), relationship 6 (any padding and
+stride) and section 5.1 (dilation).
 """
 
 from ..errors import ShapeError
@@ -24,17 +24,18 @@ def taps(kernel, size, stride, dilation):
     ]
 
 
-def window_sizes(sizes, kernel, stride, padding, dilation=(1, 1), name="windows"):
+def window_sizes(sizes, kernel, stride, padding, dilation=(1, 1), name="pooling", what="window"):
     """How many windows fit along the height and the width of padded images."""
     found = []
     for n, k, s, (before, after), d in zip(sizes, kernel, stride, padding, dilation):
         span = d * (k - 1) + 1  # from the first tap to the last
         if span > n + before + after:
             spread = "" if dilation == (1, 1) else f" with dilation {dilation}"
+            padded = "" if not before + after else f" with padding {padding}"
             raise ShapeError(
-                f"{name}: a window of {kernel[0]}x{kernel[1]}{spread} is larger than the image of {sizes[0]}x{sizes[1]} with "
-                f"padding {padding}: along {'height' if not found else 'width'} it spans {span} of {n + before + after}. "
-                "Use a smaller window, or padding='same'."
+                f"{name}: a {what} of {kernel[0]}x{kernel[1]}{spread} is larger than the image of {sizes[0]}x{sizes[1]}{padded}: "
+                f"along the {'width' if found else 'height'} it spans {span} pixels of {n + before + after}. "
+                f"Use a smaller {what}, or padding='same'."
             )
         found.append((n + before + after - span) // s + 1)
     return tuple(found)
@@ -57,10 +58,11 @@ def blocks(images, matrix, size):
 
 
 def transposed_padding(sizes, kernel, stride, padding, wanted=None):
-    """What a transposed convolution cuts off and adds, (padding, output_padding), to give images of the size ``wanted``.
+    """What a transposed convolution cuts off and adds, (padding, output_padding), to give images of ``wanted`` size.
 
-    Wanted are the images that a convolution with this kernel, stride and padding turns into images of ``sizes``. Their
-    possible sizes are ``stride`` numbers in a row; None stands for stride * n with padding "same", else for the smallest.
+    Wanted are the images that a convolution with this kernel, stride and padding turns into images of ``sizes``.
+    Their possible sizes are ``stride`` numbers in a row; None stands for stride * n with padding "same", else for the
+    smallest.
     """
     cuts, more, reach = [], [], []
     for axis, (n, k, s) in enumerate(zip(sizes, kernel, stride)):
