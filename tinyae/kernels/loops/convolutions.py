@@ -24,7 +24,7 @@ and added in the end.
 import numpy as np
 from numba import prange
 
-from ..compiling import inner, kernel
+from ..compiling import inner, kernel, merged
 from .activating import RELU, activate, like, through_activation
 from .products import share
 from .subnormals import flush_subnormals, restore
@@ -93,7 +93,7 @@ def fold(W, transposed, table, rows, columns, dots, panels, part, parts):
                         panels[start + across * source : start + length] = like(panels[0], 0)
 
 
-@inner
+@merged
 def windows_of_row(x, at, below, step, taps, K, panels, start, V, bias, first, y, to, apart, count):
     """A row of ``count`` neighbouring windows, in tiles; the last tile may compute some of the one before again."""
     by_7, by_4 = (count + 6) // 7 * 7, (count + 3) // 4 * 4
@@ -116,7 +116,7 @@ def windows_of_row(x, at, below, step, taps, K, panels, start, V, bias, first, y
             windows_1x1(x, here, below, step, taps, K, panels, start, bias, first, y, there, apart)
 
 
-@inner
+@merged
 def sweep(
     table, x, corner, below, channels, S, panels, bias, y, to, y_below, y_step, outputs, dots, T, size, first, last
 ):
@@ -149,7 +149,7 @@ def sweep(
                                    y, target, T * y_step, count)  # fmt: skip
 
 
-@inner
+@merged
 def gradients_of_window(x, at, below, step, K, V, g, begin, g_below, g_step, rows, columns, sums, to, apart):
     """All numbers of a stretch of the windows, in tiles."""
     k = 0
@@ -176,7 +176,7 @@ def gradients_of_window(x, at, below, step, K, V, g, begin, g_below, g_step, row
         k += R
 
 
-@inner
+@merged
 def correlate(
     table, x, corner, below, channels, S, g, g_corner, g_below, g_step, outputs, width, sums, T, size, first, last
 ):
@@ -445,12 +445,14 @@ def forward(x, W, b, y, winner, g, table, rows, columns, panels, z_size, buffers
     buffers : array (parts, ...)
         Each thread's room for a band of Z (``z_size`` numbers) and one of X.
     """
-    for part in prange(parts):
-        fold(W, False, table, rows, columns, g[DOTS] == 1, panels, np.int64(part), parts)
-    for part in prange(parts):
-        setting, room = flush_subnormals(), buffers[part]
-        forward_images(x, b, y, winner, g, table, panels, room[:z_size], room[z_size:], np.int64(part), parts)
-        restore(setting)
+    for stage in range(2):  # one parallel loop, for each is compiled by itself
+        for part in prange(parts):
+            setting, room, me = flush_subnormals(), buffers[part], np.int64(part)
+            if stage == 0:
+                fold(W, False, table, rows, columns, g[DOTS] == 1, panels, me, parts)
+            else:
+                forward_images(x, b, y, winner, g, table, panels, room[:z_size], room[z_size:], me, parts)
+            restore(setting)
 
 
 @kernel
@@ -468,17 +470,17 @@ def backward(x, W, y, gy, winner, gx, gW, gb, g, table, rows, columns, back_tabl
     sums : array (parts, ...)
         Each thread's sums: for W's matrices, then for b.
     """
-    for part in prange(parts):
-        if gx.size:
-            fold(W, True, back_table, back_rows, back_columns, False, panels, np.int64(part), parts)
-    for part in prange(parts):
-        setting, room = flush_subnormals(), buffers[part]
-        backward_images(x, y, gy, winner, gx, g, table, back_table, panels, sums[part], room[:x_size],
-                        room[x_size : x_size + g_size], room[x_size + g_size :], np.int64(part), parts)  # fmt: skip
-        restore(setting)
-    for part in prange(parts):
-        if g[SWAPPED]:
-            unfold(sums, True, back_table, back_rows, back_columns, g[X_WIDTH], gW, np.int64(part), parts)
-        else:
-            unfold(sums, False, table, rows, columns, g[SUM_WIDTH], gW, np.int64(part), parts)
-        add_up_bias(sums, gb, np.int64(part), parts)
+    swapped = g[SWAPPED] == 1
+    for stage in range(0 if gx.size else 1, 3):
+        for part in prange(parts):
+            setting, room, me = flush_subnormals(), buffers[part], np.int64(part)
+            if stage == 0:
+                fold(W, True, back_table, back_rows, back_columns, False, panels, me, parts)
+            elif stage == 1:
+                backward_images(x, y, gy, winner, gx, g, table, back_table, panels, sums[part], room[:x_size],
+                                room[x_size : x_size + g_size], room[x_size + g_size :], me, parts)  # fmt: skip
+            else:
+                unfold(sums, swapped, back_table if swapped else table, back_rows if swapped else rows,
+                       back_columns if swapped else columns, g[X_WIDTH] if swapped else g[SUM_WIDTH], gW, me, parts)  # fmt: skip
+                add_up_bias(sums, gb, me, parts)
+            restore(setting)
