@@ -98,7 +98,8 @@ class Plan:
         back = np.array([[0, 0, rows.back_lo, rows.back_taps, cols.back_lo, cols.back_taps, 0]], np.int64)
         self.back_tables = back, *(axis.back_sums for axis in across)
         self.back_panels = rows.back_taps * cols.back_taps * O * widths[1]
-        self.sums = apart((self.back_panels if swapped else self.panels) + O)
+        bias_room = -(-O // (2 * L)) * 2 * L  # whole registers, two by two
+        self.sums = apart((self.back_panels if swapped else self.panels) + bias_room)
 
         above, below = max(0, -min(rows.lo)), max(0, *(lo + taps - 1 for lo, taps in zip(rows.lo, rows.taps)))
         g_above, g_below = max(0, -rows.back_lo), max(0, rows.back_lo + rows.back_taps - upsample)
@@ -127,9 +128,9 @@ class Plan:
         self.back_room = x_size + g_size + apart(self.pooled[1] * O)
         self.numbers = np.array(
             [N, H, columns, C, O, *self.size, *self.pooled, upsample, CODES[activation], s, top, left, band, bands, dots, swapped,
-             above, below, x_left, x_right, g_above, g_below, g_left, g_right, z_width, widths[1], widths[0]], np.int64
+             above, below, x_left, x_right, g_above, g_below, g_left, g_right, z_width, widths[1], widths[0], bias_room], np.int64
         )  # fmt: skip
-        assert len(self.numbers) == kernels.SUM_WIDTH + 1
+        assert len(self.numbers) == kernels.BIAS_ROOM + 1
 
     def table(self, rows, cols, C, width, L):
         """The forward sweep's table, a row for each phase; notes how much room its matrices need."""

@@ -28,7 +28,7 @@ from ..compiling import inner, kernel, merged
 from .activating import RELU, activate, like, through_activation
 from .products import share
 from .subnormals import flush_subnormals, restore
-from .tiles import dot_tile, gradient_tile, window_tile
+from .tiles import dot_tile, give_to_winner, gradient_tile, largest_of_window, window_tile
 from .vectors import REGISTER
 
 # the columns of a sweep's table: a row for each phase
@@ -36,8 +36,8 @@ A_PHASE, B_PHASE, ROW_LO, ROW_TAPS, COLUMN_LO, COLUMN_TAPS, START = range(7)
 # what describes a block of layers: sizes of X, Z and Y, upsampling, pooling and where its windows begin, how it is divided
 (
     N, X_ROWS, X_COLUMNS, C, O, Z_ROWS, Z_COLUMNS, Y_ROWS, Y_COLUMNS, UP, ACTIVATION, POOL, POOL_TOP, POOL_LEFT, BAND, BANDS, DOTS, SWAPPED,
-    X_ABOVE, X_BELOW, X_LEFT, X_RIGHT, G_ABOVE, G_BELOW, G_LEFT, G_RIGHT, Z_WIDTH, X_WIDTH, SUM_WIDTH,
-) = range(29)  # fmt: skip
+    X_ABOVE, X_BELOW, X_LEFT, X_RIGHT, G_ABOVE, G_BELOW, G_LEFT, G_RIGHT, Z_WIDTH, X_WIDTH, SUM_WIDTH, BIAS_ROOM,
+) = range(30)  # fmt: skip
 
 windows_7x2, windows_7x1 = window_tile(7, 2), window_tile(7, 1)
 windows_4x2, windows_4x1 = window_tile(4, 2), window_tile(4, 1)
@@ -273,47 +273,31 @@ def slopes_band(y, gy, winner, g, n, top, bottom, line, buffer):
         used = min(g[Z_COLUMNS], g[Y_COLUMNS] * s - g[POOL_LEFT])
         row[left + used * pixel : left + across] = zero
         for j in range(g[Y_COLUMNS]):
-            slope = line[j * pixel : (j + 1) * pixel]
-            won = winner[at + j * pixel : at + (j + 1) * pixel]
             for dx in range(s):
                 column = j * s - g[POOL_LEFT] + dx
                 if 0 <= column < used:
-                    target, place = row[left + column * pixel : left + (column + 1) * pixel], np.uint8(dy * s + dx)
-                    for o in range(pixel):
-                        target[o] = slope[o] if won[o] == place else zero
+                    give_to_winner(
+                        line, j * pixel, winner, at + j * pixel, dy * s + dx, pixel, row, left + column * pixel
+                    )
 
 
 @inner
-def pool_rows(z, g, n, first, last, top, y, winner, line):
+def pool_rows(z, g, n, first, last, top, y, winner):
     """Rows ``first`` to ``last`` - 1 of Y: the largest of each window of Z, and which it was. NaN wins; a tie, the first.
 
     Row i of Z begins at z[(i - top) Z_COLUMNS Z_WIDTH].
     """
     pixel, s = g[O], g[POOL]
+    below, step = g[Z_COLUMNS] * g[Z_WIDTH], g[Z_WIDTH]
     for q in range(first, last):
+        i = q * s - g[POOL_TOP]
+        above, under = max(i, 0), min(i + s, g[Z_ROWS])
         for j in range(g[Y_COLUMNS]):
-            at = ((n * g[Y_ROWS] + q) * g[Y_COLUMNS] + j) * pixel
-            best, won, place = y[at : at + pixel], winner[at : at + pixel], line[:pixel]
-            empty = True
-            for dy in range(s):
-                for dx in range(s):
-                    i, k = q * s - g[POOL_TOP] + dy, j * s - g[POOL_LEFT] + dx
-                    if not (0 <= i < g[Z_ROWS] and 0 <= k < g[Z_COLUMNS]):
-                        continue
-                    start, here = ((i - top) * g[Z_COLUMNS] + k) * g[Z_WIDTH], like(z[0], dy * s + dx)
-                    number = z[start : start + pixel]
-                    if empty:
-                        empty = False
-                        for o in range(pixel):
-                            best[o] = number[o]
-                            place[o] = here
-                    else:
-                        for o in range(pixel):
-                            larger = number[o] > best[o] or (number[o] != number[o] and best[o] == best[o])
-                            place[o] = here if larger else place[o]
-                            best[o] = number[o] if larger else best[o]
-            for o in range(pixel):
-                won[o] = np.uint8(place[o])
+            k = j * s - g[POOL_LEFT]
+            left, right = max(k, 0), min(k + s, g[Z_COLUMNS])
+            largest_of_window(z, (above - top) * below + left * step, below, step, under - above, right - left,
+                              (above - i) * s + left - k, s, pixel, y, winner,
+                              ((n * g[Y_ROWS] + q) * g[Y_COLUMNS] + j) * pixel)  # fmt: skip
 
 
 # ---------------------------------------------------------------- forward and backward
@@ -347,7 +331,7 @@ def forward_images(x, b, y, winner, g, table, panels, z, band, part, parts):
             activate(target[at : at + rows * across], g[ACTIVATION])
         if s > 1:  # a band has whole windows only
             above, below = z_top // s, g[Y_ROWS] if last == blocks else (z_top + rows) // s
-            pool_rows(z, g, n, above, below, z_top, y, winner, band)
+            pool_rows(z, g, n, above, below, z_top, y, winner)
             if late:
                 at, along = n * g[Y_ROWS], g[Y_COLUMNS] * g[O]
                 activate(y[(at + above) * along : (at + below) * along], g[ACTIVATION])
@@ -376,7 +360,7 @@ def backward_images(x, y, gy, winner, gx, g, table, back_table, panels, sums, ba
         sums[k] = zero
     for k in range(g[X_WIDTH]):
         none[k] = zero
-    bias = sums[sums.size - g[O] :]
+    one, bias = np.ones(1, x.dtype), sums[sums.size - g[BIAS_ROOM] :]
     windows, inside, outside = (back_table, slopes, band) if swapped else (table, band, slopes)
     start, stop = share(g[N] * g[BANDS], 1, part, parts)
     for item in range(start, stop):
@@ -388,12 +372,11 @@ def backward_images(x, y, gy, winner, gx, g, table, back_table, panels, sums, ba
         copy_band(x, g, n, top, last + g[X_BELOW], band)
         slopes_band(y, gy, winner, g, n, g_top, T * last + g[G_BELOW], line, slopes)
         corner, g_corner = g[X_LEFT] * g[C] - top * wide, g[G_LEFT] * g[O] - g_top * g_wide
-        for i in range(T * first, min(T * last, g[Z_ROWS])):
-            at = g_corner + i * g_wide
-            for j in range(g[Z_COLUMNS]):
-                slope = slopes[at + j * g[O] : at + (j + 1) * g[O]]
-                for o in range(g[O]):
-                    bias[o] += slope[o]
+        rows = min(T * last, g[Z_ROWS]) - T * first
+        for o in range(0, g[O], 2 * (REGISTER // x.itemsize)):  # b's gradient: that of a window of ones
+            gradients_1x2(
+                one, 0, 0, 0, slopes, g_corner + T * first * g_wide + o, g_wide, g[O], rows, g[Z_COLUMNS], bias, o, 0
+            )
         a, b = (g_corner, corner) if swapped else (corner, g_corner)
         a_wide, b_wide = (g_wide, wide) if swapped else (wide, g_wide)
         a_step, b_step = (g[O], g[C]) if swapped else (g[C], g[O])
@@ -417,13 +400,13 @@ def backward_images(x, y, gy, winner, gx, g, table, back_table, panels, sums, ba
 
 
 @inner
-def add_up_bias(sums, gb, part, parts):
+def add_up_bias(sums, place, gb, part, parts):
     """Some of gb, from what each thread has summed up."""
     first, last = share(gb.size, 1, part, parts)
     for o in range(first, last):
         total = like(gb[0], 0)
         for t in range(len(sums)):
-            total += sums[t, sums.shape[1] - gb.size + o]
+            total += sums[t, place + o]
         gb[o] = total
 
 
@@ -482,5 +465,5 @@ def backward(x, W, y, gy, winner, gx, gW, gb, g, table, rows, columns, back_tabl
             else:
                 unfold(sums, swapped, back_table if swapped else table, back_rows if swapped else rows,
                        back_columns if swapped else columns, g[X_WIDTH] if swapped else g[SUM_WIDTH], gW, me, parts)  # fmt: skip
-                add_up_bias(sums, gb, me, parts)
+                add_up_bias(sums, sums.shape[1] - g[BIAS_ROOM], gb, me, parts)
             restore(setting)

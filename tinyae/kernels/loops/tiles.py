@@ -26,7 +26,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from .vectors import REGISTER, Vector, load_below
+from .vectors import REGISTER, Vector, load_below, store_below
 
 UNROLLED = 2  # numbers of a window for each turn of the loop: fewer jumps and additions of addresses
 
@@ -226,6 +226,103 @@ def dot_tile(P):
     return tile
 
 
+def largest_of_window(z, at, below, step, rows, columns, place, across, channels, y, winner, to):
+    """y[to + c] <- the largest z[at + i below + j step + c], and where it was: winner <- place + i across + j, a byte.
+
+    For all channels c; i goes over ``rows``, j over ``columns``. NaN is the largest of all; of equal ones the first wins.
+    """
+    corner = z[at:]
+    views = [corner[i * below + j * step :][:channels] for i in range(rows) for j in range(columns)]
+    found = np.stack(views).argmax(axis=0)  # NumPy, too, takes a NaN for the largest
+    y[to : to + channels] = np.stack(views)[found, np.arange(channels)]
+    winner[to : to + channels] = place + found // columns * across + found % columns
+
+
+@intrinsic
+def _largest_of_window(typing, z, at, below, step, rows, columns, place, across, channels, y, winner, to):
+    def code(context, builder, signature, values):
+        z_at, at, below, step, rows, columns, place, across, channels, y_at, winner_at, to = flat(
+            context, builder, signature, values
+        )
+        w = Writer(context, builder, z.dtype)
+        corner, best_at, won_at = w.move(z_at, at), w.move(y_at, to), w.move(winner_at, to)
+
+        def block(c, state):
+            left = builder.sub(channels, c)
+
+            def row(i, state):
+                number = builder.add(place, builder.mul(i, across))
+
+                def column(j, state):
+                    best, won = state
+                    here = w.move(corner, builder.add(c, builder.add(builder.mul(i, below), builder.mul(j, step))))
+                    found = load_below(builder, w.as_vector(here), left)
+                    larger = builder.fcmp_unordered(">", found, best)  # or one of them is NaN
+                    taken = builder.and_(larger, builder.fcmp_ordered("ord", best, best))
+                    mine = w.in_every_place(w.as_byte(builder.add(number, j)))
+                    return [builder.select(taken, found, best), builder.select(taken, mine, won)]
+
+                return w.repeat(w.whole(0), columns, 1, state, column)
+
+            least = ir.Constant(w.vector, [ir.Constant(w.vector.element, float("-inf"))] * w.lanes)
+            # what is -inf everywhere has its place at the first
+            best, won = w.repeat(w.whole(0), rows, 1, [least, w.in_every_place(w.as_byte(place))], row)
+            w.store_below(best, w.move(best_at, c), left)
+            w.store_below(won, w.move(won_at, c), left)
+            return []
+
+        w.repeat(w.whole(0), channels, w.lanes, [], block)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.none(z, n, n, n, n, n, n, n, n, y, winner, n), code
+
+
+@overload(largest_of_window)
+def _(z, at, below, step, rows, columns, place, across, channels, y, winner, to):
+    def run(z, at, below, step, rows, columns, place, across, channels, y, winner, to):
+        return _largest_of_window(z, at, below, step, rows, columns, place, across, channels, y, winner, to)
+
+    return run
+
+
+def give_to_winner(slopes, begin, winner, won, place, channels, g, at):
+    """g[at + c] <- slopes[begin + c] where winner[won + c] is ``place``, else 0, for all channels c."""
+    is_it = winner[won : won + channels] == place
+    g[at : at + channels] = np.where(is_it, slopes[begin : begin + channels], 0)
+
+
+@intrinsic
+def _give_to_winner(typing, slopes, begin, winner, won, place, channels, g, at):
+    def code(context, builder, signature, values):
+        slopes_at, begin, winner_at, won, place, channels, g_at, at = flat(context, builder, signature, values)
+        w = Writer(context, builder, slopes.dtype)
+        source, who, target = w.move(slopes_at, begin), w.move(winner_at, won), w.move(g_at, at)
+        number = w.in_every_place(w.as_byte(place))
+
+        def block(c, state):
+            left = builder.sub(channels, c)
+            slope = load_below(builder, w.as_vector(w.move(source, c)), left)
+            places = builder.bitcast(w.move(who, c), number.type.as_pointer())
+            is_it = builder.icmp_unsigned("==", load_below(builder, places, left), number)
+            w.store_below(builder.select(is_it, slope, ir.Constant(w.vector, None)), w.move(target, c), left)
+            return []
+
+        w.repeat(w.whole(0), channels, w.lanes, [], block)
+        return context.get_dummy_value()
+
+    n = types.intp
+    return types.none(slopes, n, winner, n, n, n, g, n), code
+
+
+@overload(give_to_winner)
+def _(slopes, begin, winner, won, place, channels, g, at):
+    def run(slopes, begin, winner, won, place, channels, g, at):
+        return _give_to_winner(slopes, begin, winner, won, place, channels, g, at)
+
+    return run
+
+
 # ---------------------------------------------------------------- how the instructions are written
 
 
@@ -271,11 +368,23 @@ class Writer:
 
     def number(self, pointer, n):
         """The number n places from here in every place of a vector."""
-        value = self.builder.load(self.move(pointer, self.whole(n)))
-        empty = ir.Constant(self.vector, ir.Undefined)
+        return self.in_every_place(self.builder.load(self.move(pointer, self.whole(n))))
+
+    def in_every_place(self, value):
+        """The same in every place of a vector."""
+        kind = ir.VectorType(value.type, self.lanes)
+        empty = ir.Constant(kind, ir.Undefined)
         first = self.builder.insert_element(empty, value, ir.Constant(ir.IntType(32), 0))
         every = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(first, empty, every)
+
+    def as_byte(self, n):
+        """A whole number in 8 bits."""
+        return self.builder.trunc(n, ir.IntType(8))
+
+    def store_below(self, vector, pointer, n):
+        """Write the first n numbers of a vector only."""
+        store_below(self.builder, vector, self.builder.bitcast(pointer, vector.type.as_pointer()), n)
 
     def multiply_add(self, x, y, total):
         """x y + total."""
