@@ -38,7 +38,7 @@ def test_images_keep_one_grey_scale(tmp_path):
 
 def test_an_optimizer_has_one_colour_in_all_panels_and_its_last_loss_beside_it(monkeypatch):
     drawn = []
-    monkeypatch.setattr("tinyae.plots.save_figure", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr("tinyae.plots.histories.save_figure", lambda figure, path: drawn.append(figure))
     draw_comparison([("a", {"sgd": [3.0, 2.0]}), ("b", {"adam": [2.0, 1.0], "sgd": [4.0, 3.0]})], None)
     left, right = drawn[0].axes
     assert left.lines[0].get_color() == right.lines[1].get_color() != right.lines[0].get_color()
