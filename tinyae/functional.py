@@ -9,9 +9,11 @@ from typing import Any
 
 from . import ops
 from .apply import apply
-from .errors import DtypeError, ShapeError, require_number
+from .errors import DtypeError, RangeError, ShapeError, brief, known_name, require_integer, require_number
 from .ops.linear import JOINED as JOINED
-from .tensor import Tensor, as_tensor
+from .ops.resizing import require_images
+from .ops.windows import same_padding, transposed_padding
+from .tensor import Tensor, as_tensor, wrap
 
 TensorLike = Any  # a Tensor, an array, a list or a number
 
@@ -114,6 +116,171 @@ def stack(tensors: Sequence[TensorLike], axis: int = 0) -> Tensor:
         )
     axis %= len(shape) + 1
     return concatenate([x.reshape(*shape[:axis], 1, *shape[axis:]) for x in tensors], axis=axis)
+
+
+# ---------------------------------------------------------------- images (N, H, W, C)
+
+Pair = int | Sequence[int]  # one number for height and width, or one each
+Padding = str | int | Sequence[Sequence[int]]  # "same", "valid", rows and columns on all sides, or ((t, b), (l, r))
+
+
+def conv2d(
+    x: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
+    stride: Pair = 1,
+    padding: Padding = "same",
+    dilation: Pair = 1,
+) -> Tensor:
+    """Convolution. Shapes: (N, H, W, C), (kh, kw, C, O), (O,) -> (N, H', W', O); formulas in ``ops/convolution.py``.
+
+    ``padding`` is ``"same"`` (as Keras has it: ceil(H / stride) rows of output, surplus padding at the bottom and right),
+    ``"valid"`` (none), a number for all sides, or ((top, bottom), (left, right)).
+    """
+    x, weight = as_images("conv2d", x), as_tensor(weight, "conv2d")
+    stride, dilation = pair("conv2d", "stride", stride), pair("conv2d", "dilation", dilation)
+    where = resolved_padding("conv2d", padding, x.shape, weight.shape, stride, dilation)
+    bias = _or_zeros(bias, weight)
+    return apply(ops.Conv2D, x, weight, bias, stride=stride, padding=where, dilation=dilation)
+
+
+def conv2d_transpose(
+    x: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike | None = None,
+    stride: Pair = 2,
+    padding: Padding = "same",
+    output_size: Pair | None = None,
+) -> Tensor:
+    """Transposed convolution. Shapes: (N, H, W, C), (kh, kw, C, O), (O,) -> (N, H', W', O).
+
+    For a convolution that made images of H x W with this kernel, stride and padding, it leads back to the size they were
+    made from. With a stride several sizes are possible: ``output_size`` chooses one, else it is stride * H for ``"same"``, and
+    the smallest for others.
+    """
+    x, weight = as_images("conv2d_transpose", x), as_tensor(weight, "conv2d_transpose")
+    stride = pair("conv2d_transpose", "stride", stride)
+    if output_size is not None:
+        output_size = pair("conv2d_transpose", "output_size", output_size)
+    if not isinstance(padding, str):
+        padding = resolved_padding("conv2d_transpose", padding, x.shape, weight.shape, stride)
+    elif padding != "same":
+        padding = padding_name("conv2d_transpose", padding)
+    where, more = transposed_padding(x.shape[1:3], weight.shape[:2], stride, padding, output_size)
+    bias = _or_zeros(bias, weight)
+    return apply(ops.Conv2DTranspose, x, weight, bias, stride=stride, padding=where, output_padding=more)
+
+
+def conv_block(
+    x: TensorLike,
+    weight: TensorLike,
+    bias: TensorLike,
+    upsample: int = 1,
+    padding: Padding = "same",
+    activation: str | None = None,
+    pool: int | tuple[tuple[int, int], Any] | None = None,
+) -> Tensor:
+    """max_pool2d(activation(conv2d(upsample_nearest(x), weight, bias))) as one operation, for relu, sigmoid and tanh.
+
+    ``pool`` is the size of the pooling, which is its stride too, or (size, padding), or None; ``upsample`` 1 leaves that out.
+    """
+    x, weight = as_images("conv_block", x), as_tensor(weight, "conv_block")
+    upsample = require_integer("conv_block", "upsample", upsample, at_least=1)
+    large = (x.shape[0], x.shape[1] * upsample, x.shape[2] * upsample, x.shape[3])
+    where = resolved_padding("conv_block", padding, large, weight.shape)
+    if pool is not None:
+        size, pool_padding = pool if isinstance(pool, tuple) else (pool, "valid")
+        size, ((top, bottom), (left, right)) = pair("conv_block", "pool", size), where
+        convolved = (1, large[1] + top + bottom - weight.shape[0] + 1, large[2] + left + right - weight.shape[1] + 1, 1)
+        pool = (size, resolved_padding("conv_block", pool_padding, convolved, size, size))
+    if activation is not None:
+        activation = known_name("activation of conv_block", activation, JOINED)
+    return apply(ops.ConvBlock, x, weight, bias, upsample=upsample, padding=where, activation=activation, pool=pool)
+
+
+def max_pool2d(x: TensorLike, size: Pair = 2, stride: Pair | None = None, padding: Padding = "valid") -> Tensor:
+    """The largest number of each window. Shapes: (N, H, W, C) -> (N, H', W', C).
+
+    ``stride`` is ``size`` if not given; ``padding`` as in ``conv2d``; padded places never win.
+    """
+    return _pool(ops.MaxPool2D, "max_pool2d", x, size, stride, padding)
+
+
+def avg_pool2d(x: TensorLike, size: Pair = 2, stride: Pair | None = None, padding: Padding = "valid") -> Tensor:
+    """The mean of each window; padded places are not counted. Arguments and shapes as in ``max_pool2d``."""
+    return _pool(ops.AvgPool2D, "avg_pool2d", x, size, stride, padding)
+
+
+def upsample_nearest(x: TensorLike, factor: Pair = 2) -> Tensor:
+    """Every pixel as a block of equal ones. Shapes: (N, H, W, C) -> (N, f H, f W, C)."""
+    return apply(ops.UpsampleNearest, x, factor=pair("upsample_nearest", "factor", factor))
+
+
+def upsample_bilinear(x: TensorLike, factor: Pair = 2) -> Tensor:
+    """Linear interpolation with half-pixel centres. Shapes: (N, H, W, C) -> (N, f H, f W, C)."""
+    return apply(ops.UpsampleBilinear, x, factor=pair("upsample_bilinear", "factor", factor))
+
+
+def pad2d(x: TensorLike, padding: int | Sequence[Sequence[int]]) -> Tensor:
+    """Zeros around images: a number for all sides, or ((top, bottom), (left, right))."""
+    return apply(ops.Pad2D, x, padding=sides("pad2d", "padding", padding))
+
+
+def batch_norm(x: TensorLike, gamma: TensorLike, beta: TensorLike, eps: float = 1e-5) -> Tensor:
+    """(x - mean) / sqrt(variance + eps) * gamma + beta, with mean and variance over all axes but the last."""
+    return apply(ops.BatchNorm, x, gamma, beta, eps=require_number("batch_norm", "eps", eps, above=0))
+
+
+def _pool(op, name, x, size, stride, padding):
+    x, size = as_images(name, x), pair(name, "size", size)
+    stride = size if stride is None else pair(name, "stride", stride)
+    return apply(op, x, size=size, stride=stride, padding=resolved_padding(name, padding, x.shape, size, stride))
+
+
+def _or_zeros(bias, weight):
+    return wrap(weight.backend.xp.zeros(weight.shape[3], dtype=weight.dtype), weight.backend) if bias is None else bias
+
+
+def as_images(name, x):
+    """Data as a tensor with the rank of images."""
+    x = as_tensor(x, name)
+    require_images(name, x.shape)
+    return x
+
+
+def pair(owner, name, value, at_least=1):
+    """One number for height and width, or one each, as a tuple of two ints."""
+    numbers = (value, value) if not isinstance(value, (tuple, list)) else value
+    if len(numbers) != 2:
+        raise RangeError(f"{owner}: {name} is {brief(value)}; expected one integer, or two: (height, width).")
+    return tuple([require_integer(owner, name, n, at_least=at_least) for n in numbers])
+
+
+def sides(owner, name, value):
+    """One number for all sides, or ((top, bottom), (left, right)), as the latter."""
+    if not isinstance(value, (tuple, list)):
+        n = require_integer(owner, name, value, at_least=0)
+        return (n, n), (n, n)
+    if len(value) != 2 or not all(isinstance(part, (tuple, list)) and len(part) == 2 for part in value):
+        raise RangeError(
+            f"{owner}: {name} is {brief(value)}; expected one integer for all sides, or ((top, bottom), (left, right))."
+        )
+    (top, bottom), (left, right) = [[require_integer(owner, name, n, at_least=0) for n in part] for part in value]
+    return (top, bottom), (left, right)
+
+
+def padding_name(owner, padding):
+    """``"same"`` or ``"valid"``."""
+    return known_name(f"padding of {owner}", padding, ("same", "valid"))
+
+
+def resolved_padding(owner, padding, shape, kernel, stride=(1, 1), dilation=(1, 1)):
+    """Padding in numbers, ((top, bottom), (left, right)), for images of this shape."""
+    if not isinstance(padding, str):
+        return sides(owner, "padding", padding)
+    if padding_name(owner, padding) == "valid":
+        return (0, 0), (0, 0)
+    return tuple([same_padding(n, k, s, d) for n, k, s, d in zip(shape[1:3], kernel, stride, dilation)])
 
 
 ACTIVATIONS = {

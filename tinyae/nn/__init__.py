@@ -1,6 +1,11 @@
 """Layers, initial weights, and the Module that holds them."""
 
+from .images import AvgPool2D, Conv2D, Conv2DTranspose, Crop2D, GlobalAvgPool2D, MaxPool2D, UpSampling2D, ZeroPad2D
 from .layers import Activation, Dense, Dropout, Flatten, GaussianNoise, Reshape, Sequential
 from .module import Module
+from .normalisation import BatchNorm
 
-__all__ = ["Activation", "Dense", "Dropout", "Flatten", "GaussianNoise", "Module", "Reshape", "Sequential"]
+__all__ = [
+    "Activation", "AvgPool2D", "BatchNorm", "Conv2D", "Conv2DTranspose", "Crop2D", "Dense", "Dropout", "Flatten",
+    "GaussianNoise", "GlobalAvgPool2D", "MaxPool2D", "Module", "Reshape", "Sequential", "UpSampling2D", "ZeroPad2D",
+]  # fmt: skip
