@@ -398,4 +398,4 @@ def test_callbacks_cannot_spoil_the_history(images):
         def on_epoch_end(self, epoch, logs):
             logs.clear()
 
-    assert set(quick(made(), images, 1, callbacks=[Clear()]).keys()) == {"epoch", "loss", "lr", "seconds"}
+    assert set(quick(made(), images, 1, callbacks=[Clear()]).keys()) == {"epoch", "loss", "lr", "gradients", "seconds"}

@@ -38,7 +38,7 @@ class History:
         self.interrupted = False
 
     @overload
-    def __getitem__(self, name: Literal["gradients"]) -> list[dict[str, float]]: ...
+    def __getitem__(self, name: Literal["gradients"]) -> list[dict[str, float]]: ...  # type: ignore[overload-overlap]
 
     @overload
     def __getitem__(self, name: str) -> list[float]: ...
@@ -123,11 +123,14 @@ class History:
         return f"History({len(self)} epochs{', last ' + last if last else ''}{', ' + self.stop_reason if self.stop_reason else ''})"
 
 
-def gradient_norms(parameters: Iterable[tuple[str, Any]]) -> dict[str, float]:
-    """{name: L2 norm} of the gradients of (name, Tensor) pairs; of those that there are, and are finite."""
-    norms = {}
+def gradient_norms(parameters: Iterable[tuple[str, Any]], trained: Iterable[Any]) -> dict[str, float]:
+    """{name: L2 norm} of the gradients of (name, Tensor) pairs; of those that there are, and are finite.
+
+    Only of Tensors that are ``trained`` by the optimizer: it never clears the gradients of others, which add up.
+    """
+    norms, known = {}, set(map(id, trained))
     for name, tensor in parameters:
-        if tensor.grad is not None:
+        if tensor.grad is not None and id(tensor) in known:
             gradient = tensor.grad.astype("float64")  # the square of 1e-23 is 0 in float32
             with np.errstate(over="ignore"):
                 norms[name] = math.sqrt(float((gradient * gradient).sum()))

@@ -22,7 +22,8 @@ def refuse_what_does_not_fit(trainer, calls):
     OutOfMemoryError
         Names the estimate, what is at hand, and a batch size that fits.
     """
-    each, fixed = bytes_per_example(calls, trainer.dtype.itemsize), bytes_besides(trainer)
+    numbers = numbers_per_example(calls, prod(trainer.y.shape[1:]))
+    each, fixed = trainer.dtype.itemsize * numbers, bytes_besides(trainer)
     free = at_hand(trainer.place)
     if free is None or each * trainer.batch_size + fixed <= free:
         return
@@ -44,16 +45,16 @@ def refuse_what_does_not_fit(trainer, calls):
 # ---------------------------------------------------------------- what a step needs
 
 
-def bytes_per_example(calls, itemsize):
-    """What one example needs in a training step, from what ``watch_layers`` saw of it.
+def numbers_per_example(calls, target):
+    """How many numbers one example needs in a training step, from what ``watch_layers`` saw of it.
 
     The tape keeps every layer's output until the backward pass has used it. That goes back with the gradient of one
     output and makes the next, so at its largest it needs two neighbours on top of all outputs. An operation may need
     more for itself (patches of a convolution, a dropout mask), and layers that are computed in one need less.
     """
     own = [call for call in calls if not call[0].parts() and not isinstance(call[0], (Flatten, Reshape))]
-    sizes = [prod(own[0][1]), *(prod(shape) for _, _, shape in own)] if own else []
-    return itemsize * (sum(sizes) + max((a + b for a, b in zip(sizes, sizes[1:])), default=0))
+    sizes = [*(prod(own[0][1]) for _ in own[:1]), *(prod(shape) for _, _, shape in own), target]
+    return sum(sizes) + max((a + b for a, b in zip(sizes, sizes[1:])), default=0)
 
 
 def bytes_besides(trainer):

@@ -264,9 +264,7 @@ class Trainer:
                 put_back(self, f"parameter {name}", float("nan"), "that step")
         if optimizer.lr is not None:
             record["lr"] = optimizer.lr
-        # only what is trained: the gradients of other parameters are never cleared
-        trained = {id(tensor) for tensor in optimizer.params}
-        record["gradients"] = gradient_norms((n, p) for n, p in model.named_parameters() if id(p) in trained)
+        record["gradients"] = gradient_norms(model.named_parameters(), optimizer.params)
         return {**record, "seconds": round(time.perf_counter() - started, 4)}
 
     def _step(self, index):

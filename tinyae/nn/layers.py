@@ -13,6 +13,7 @@ from ..context import current_generator, layer_calls
 from ..errors import DtypeError, ShapeError, brief, known_name, require_integer, require_number
 from ..operands import as_ints
 from ..tensor import Tensor, as_tensor, wrap
+from .images import Crop2D
 from .init import INITIALISERS, initial_bias, initial_weight
 from .module import Module
 
@@ -220,7 +221,7 @@ def through(layers, x, before_sigmoid=False):
 
     ``forward`` of a Dense in a row is not called; that of a subclass, or one that was put on the layer, is.
 
-    With ``before_sigmoid`` the last layer that is not a reshaping one gives its value before the sigmoid.
+    With ``before_sigmoid`` the last layer before those that only move numbers gives its value before the sigmoid.
     """
     if layer_calls.get() is None:  # else somebody wants to see every call
         layers = flat(layers)
@@ -255,9 +256,9 @@ def flat(layers):
 
 
 def before_reshaping(layers):
-    """How many layers there are before the reshaping ones at the end, which commute with a sigmoid."""
+    """How many layers there are before those at the end that only move or drop numbers, which commute with a sigmoid."""
     n = len(layers)
-    while n and isinstance(layers[n - 1], (Flatten, Reshape)):
+    while n and isinstance(layers[n - 1], (Crop2D, Flatten, Reshape)):
         n -= 1
     return n
 

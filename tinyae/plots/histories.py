@@ -6,6 +6,7 @@ from .figure import new_figure, save_figure
 
 SHADES = ("#0b0a3a", "#2d2a8c", "#5b4bc4", "#8e4fb8", "#c0498f", "#dd5f5f", "#e8853b", "#d9a514")  # first layer to last
 
+
 def draw_loss(history, path, loss_name, baselines=(), title=""):
     """Training and held-out loss by epoch; baselines [(label, value), ...] as dashed lines. Returns the figure.
 

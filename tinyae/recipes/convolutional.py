@@ -10,7 +10,6 @@
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from ..errors import RangeError, ShapeError, known_name
 from ..models import Autoencoder
@@ -82,7 +81,7 @@ def build(recipe, example_shape):
 
 def made(layers, channels, activation, last, init):
     """The layers as Modules, and how many channels they end with; ``last`` is the activation of the last convolution."""
-    found: list[Any] = []
+    found = []
     n_convs = sum(kind == "conv" for kind, _, _ in layers)
     for kind, number, padding in layers:
         if kind == "conv":
@@ -125,6 +124,11 @@ def checked_layers(layers):
     found = tuple(map(tuple, layers))
     for layer in found:
         known_name("kind of layer", layer[0] if layer else None, KINDS)
-        if len(layer) not in (2, 3) or type(layer[1]) is not int or layer[1] < 1 or layer[2:] not in ((), ("same",), ("valid",)):
+        if (
+            len(layer) not in (2, 3)
+            or type(layer[1]) is not int
+            or layer[1] < 1
+            or layer[2:] not in ((), ("same",), ("valid",))
+        ):
             raise RangeError(f"a layer is {layer}; expected (kind, number) or (kind, number, 'same' or 'valid').")
     return found

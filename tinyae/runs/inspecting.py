@@ -44,7 +44,9 @@ def inspect(path, *, data=None, example=0, out=None, overwrite=False):
     image = np.asarray(x[example : example + 1])
     found = stages(model, image)
     folder = Path(path) if out is None else own_folder(out, overwrite)
-    label = "" if y is None else f", a {int(y[example])}" if data in ("digits", "mnist") else f", label {int(y[example])}"
+    label = (
+        "" if y is None else f", a {int(y[example])}" if data in ("digits", "mnist") else f", label {int(y[example])}"
+    )
     of = f"example {example} of {short(data)}{label}"
     if out is None:
         with RunFolder(path) as run:
@@ -53,7 +55,12 @@ def inspect(path, *, data=None, example=0, out=None, overwrite=False):
     else:
         draw(settings.recipe, model, image[0], found, folder, of)
     layers = [
-        {"layer": f"{name} {type(layer).__name__}", "shape": list(made.shape), "min": float(made.min()), "max": float(made.max())}
+        {
+            "layer": f"{name} {type(layer).__name__}",
+            "shape": list(made.shape),
+            "min": float(made.min()),
+            "max": float(made.max()),
+        }
         for name, layer, made in found
     ]
     return {"run": str(path), "recipe": settings.recipe.name, "data": data, "example": example, "layers": layers,
@@ -103,14 +110,14 @@ def draw(recipe, model, image, found, folder, of):
 
 
 def rows_of(recipe, image, found):
-    """The rows of the picture: (title, array) from the image to the code, and from there to the reconstruction."""
+    """The rows of the picture, {name: [(title, array), ...]}: from the image to the code, and from there to the reconstruction."""
     last = len(found) - 1
-    rows = [[("input", image)], []]
+    rows = {"encoder": [("input", image)], "decoder": []}
     for i, (name, layer, made) in enumerate(found):
         reshapes = isinstance(layer, (Flatten, Reshape))
         if (reshapes and i < last) or (i == last - 1 and isinstance(found[last][1], Reshape)):
             continue  # the same numbers in another shape
-        part = name.startswith("decoder")
+        part = "decoder" if name.startswith("decoder") else "encoder"
         activation = getattr(layer, "activation", None)
         title = type(layer).__name__ + (f", {activation}" if activation else "")
         is_code = not any(later.startswith("encoder") for later, _, _ in found[i + 1 :])
@@ -119,4 +126,4 @@ def rows_of(recipe, image, found):
         elif is_code and name.startswith("encoder"):
             title += " = the code"
         rows[part].append((title, made))
-    return [row for row in rows if row]
+    return rows if rows["decoder"] else {"": rows["encoder"]}

@@ -100,9 +100,7 @@ def draw_run(recipe, model, history, sets, result, folder):
         draw_confusion(matrix, folder / "confusion.png", note)
     else:
         examples = np.asarray(x_test[some_examples(y_test, len(x_test))])
-        note = (
-            f"held-out {short(recipe.data)}: {result['input_size']} {kind} through a code of {result['code_size']:,} numbers"
-        )
+        note = f"held-out {short(recipe.data)}: {result['input_size']} {kind} through a code of {result['code_size']:,} numbers"
         draw_reconstructions(examples, model.reconstruct(examples), folder / "reconstructions.png", note)
     if not len(history):  # Ctrl-C in the first epoch
         return
@@ -216,8 +214,13 @@ def report_inspection(result):
     """What each layer made of the example, as text."""
     rows = [("layer", "output", "smallest", "largest")]
     for layer in result["layers"]:
-        rows.append((layer["layer"], " x ".join(map(str, layer["shape"])), f"{layer['min']:.3g}", f"{layer['max']:.3g}"))
+        rows.append(
+            (layer["layer"], " x ".join(map(str, layer["shape"])), f"{layer['min']:.3g}", f"{layer['max']:.3g}")
+        )
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [f"{result['recipe']}: example {result['example']} of {result['data']}, layer by layer", ""]
-    lines += ["  ".join([*(t.ljust(w) for t, w in zip(row[:2], widths)), *(t.rjust(w) for t, w in zip(row[2:], widths[2:]))]) for row in rows]
+    lines += [
+        "  ".join([*(t.ljust(w) for t, w in zip(row[:2], widths)), *(t.rjust(w) for t, w in zip(row[2:], widths[2:]))])
+        for row in rows
+    ]
     return "\n".join([*lines, "", f"written to {result['out']}: {', '.join(result['written'])}"])
