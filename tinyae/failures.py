@@ -70,11 +70,14 @@ def collapsed(trainer):
 
 def about_constant(trainer, constant):
     """What it predicts, and how far that is from the targets, beside the mean example."""
-    low, high = constant.min(), constant.max()
-    what = f"{constant.mean():.3g} everywhere" if high - low < 1e-3 else f"with values from {low:.3g} to {high:.3g}"
+    low, high, most = constant.min(), constant.max(), np.abs(constant).max()
     which, y = ("held-out", trainer.validation[1]) if trainer.validation else ("training", trainer.y)
     name = trainer.loss_name if trainer.loss_name in ("mse", "bce") else "mse"
     error = constant_error(constant, y, name)
+    if (constant**2).mean() < 1e-3 * constant_error(np.zeros_like(constant), y):
+        what = "0 everywhere" + (f" (at most {most:.2g})" if most > 1e-6 else "")
+    else:
+        what = f"{constant.mean():.3g} everywhere" if high - low < 1e-3 else f"with values from {low:.3g} to {high:.3g}"
     mean = constant_error(mean_example(trainer.y), y, name)
     return (
         f"{what}, whose {name.upper()} on the {which} data is {error:.5f}; predicting the mean of the training data, which "
