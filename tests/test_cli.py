@@ -14,7 +14,7 @@ import tinyae as ta
 from tinyae.recipes import get_recipe
 
 FILES = {"model.safetensors", "history.jsonl", "settings.json", "result.json", "run.checkpoint", "reconstructions.png",
-         "loss.png"}  # fmt: skip
+         "loss.png", "gradients.png"}  # fmt: skip
 KEPT = FILES | {"run.checkpoint.previous"}
 
 

@@ -29,7 +29,7 @@ def world(tmp_path_factory):
         "large": x * 255, "flat": x[:, 0], "one": x[:1], "none": x[:0], "complex": x.astype(complex),
         "words": np.array([["a", "b"]] * 40), "short": np.arange(30) % 3, "floats": np.arange(40) / 7,
         "negative": np.arange(40) % 3 - 1, "square": np.zeros((40, 2), int), "labels": np.arange(40) % 3,
-        "same": np.zeros(40, int), "mine": x,
+        "same": np.zeros(40, int), "mine": x, "first": x.reshape(40, 1, 8, 8),
     }  # fmt: skip
     for name, array in arrays.items():
         np.save(root / f"{name}.npy", array)
@@ -211,6 +211,16 @@ compare --batch-size 0                                          | batch_size is 
 compare --data large.npy                                        | the data range from
 compare --out run                                               | the folder run exists
 compare classifier                                              | is a classifier
+inspect nowhere                                                 | there is no folder 'nowhere'
+inspect no-model                                                | has no model yet
+inspect run --example 360                                       | digits has 360 held-out examples: expected 0 to 359
+inspect run --example -1                                        | --example is -1
+inspect run --data x.npy                                        | examples of shape (8, 8, 1), those of
+inspect run --out file                                          | a folder file cannot be made
+inspect changed                                                 | are no images
+train conv --data x.npy                                         | Use a dense recipe, such as digits
+train conv-digits --data first.npy                              | looks like channels first
+train conv-small --data images.npy --loss cross_entropy         | it reconstructs
 completion tcsh                                                 | 'tcsh' is not one of
 recipes digits                                                  | unexpected extra argument
 trian                                                           | No such command

@@ -24,7 +24,7 @@ FLOORS = [
     ["apply"],
     ["functional"],
     ["losses", "nn", "optimizer", "check"],
-    ["optim", "regularizers", "callbacks", "data", "metrics"],
+    ["optim", "regularizers", "callbacks", "data", "metrics", "memory"],
     ["kernels"],
     ["capture", "schedules", "clipping", "checkpoint", "failures", "rehearsal", "tensorboard"],
     ["datasets"],

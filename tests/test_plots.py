@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinyae.history import History
-from tinyae.plots import draw_comparison, draw_loss, draw_reconstructions, new_figure
+from tinyae.plots import draw_comparison, draw_filters, draw_loss, draw_maps, draw_reconstructions, new_figure
 
 matplotlib = pytest.importorskip("matplotlib", reason="pictures need Matplotlib")
 
@@ -38,7 +38,7 @@ def test_images_keep_one_grey_scale(tmp_path):
 
 def test_an_optimizer_has_one_colour_in_all_panels_and_its_last_loss_beside_it(monkeypatch):
     drawn = []
-    monkeypatch.setattr("tinyae.plots.save_figure", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr("tinyae.plots.histories.save_figure", lambda figure, path: drawn.append(figure))
     draw_comparison([("a", {"sgd": [3.0, 2.0]}), ("b", {"adam": [2.0, 1.0], "sgd": [4.0, 3.0]})], None)
     left, right = drawn[0].axes
     assert left.lines[0].get_color() == right.lines[1].get_color() != right.lines[0].get_color()
@@ -61,3 +61,61 @@ def test_without_matplotlib_the_cure_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingLibraryError, match="drawing needs matplotlib.*pip install matplotlib"):
         new_figure(1, 1)
+
+
+# ---------------------------------------------------------------- the inside of a model
+
+
+def pictures(figure):
+    """The axes with something to see, without the scale of colours."""
+    return [axis for axis in figure.axes if axis.get_visible() and axis.images and axis.get_label() != "<colorbar>"]
+
+
+def test_filters_share_one_scale_around_zero(rng, tmp_path):
+    filters = rng.normal(size=(5, 3, 3, 1))
+    axes = pictures(draw_filters(filters, tmp_path / "f.png", "note"))
+    assert [axis.get_title() for axis in axes] == ["0", "1", "2", "3", "4"]
+    for axis, one in zip(axes, filters):
+        (image,) = axis.images
+        assert np.array_equal(image.get_array(), one[..., 0])
+        assert image.get_clim() == (-np.abs(filters).max(), np.abs(filters).max())
+    assert read(tmp_path / "f.png").shape[0] > 100
+
+
+def test_filters_of_colours_and_of_more_channels(rng):
+    filters = rng.normal(size=(2, 3, 3, 3))
+    axes = pictures(draw_filters(filters, None))
+    expected = 0.5 + filters / (2 * np.abs(filters).max())
+    assert all(np.allclose(axis.images[0].get_array(), one) for axis, one in zip(axes, expected)) and len(axes) == 2
+    axes = pictures(draw_filters(rng.normal(size=(2, 3, 3, 2)), None))
+    assert [axis.get_title() for axis in axes] == ["0, channel 0", "0, channel 1", "1, channel 0", "1, channel 1"]
+
+
+def test_no_more_than_64_filters_are_drawn(rng):
+    figure = draw_filters(rng.normal(size=(100, 2, 2, 1)), None, "note")
+    assert len(pictures(figure)) == 64 and figure.get_suptitle() == "note (the first 64 of 100)"
+
+
+def test_every_map_is_where_it_belongs(rng):
+    image, maps, code = rng.random((6, 6, 1)), rng.random((3, 3, 5)), rng.normal(size=(2, 2, 2))
+    rows = {"encoder": [("input", image), ("layer", maps), ("code", code)], "decoder": [("out", image / 2)]}
+    first, layer, middle, last = pictures(draw_maps(rows, None, "note"))
+    assert np.array_equal(first.images[0].get_array(), image[..., 0])
+    assert np.array_equal(last.images[0].get_array(), image[..., 0] / 2)
+    assert first.images[0].get_clim() == last.images[0].get_clim() == (0, 1)
+    assert layer.images[0].get_clim() == (0, maps.max()) and "3 x 3 x 5" in layer.get_title()
+    canvas = layer.images[0].get_array().filled(np.nan)
+    fine, gap = 8, 2
+    for c, (row, column) in enumerate([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]):
+        top, left = row * (24 + gap), column * (24 + gap)
+        block = canvas[top : top + 24, left : left + 24]
+        assert np.array_equal(block[fine // 2 :: fine, fine // 2 :: fine], maps[..., c])
+    assert np.isnan(canvas[24:26]).all() and np.isnan(canvas[26:, 52:]).all()
+    low, high = middle.images[0].get_clim()  # negative numbers: around 0
+    assert low == -high == -np.abs(code).max()
+
+
+def test_units_are_bars():
+    figure = draw_maps({"": [("input", np.ones((4, 4, 1))), ("Dense", np.array([1.0, -2.0, 0.5]))]}, None)
+    assert [bar.get_height() for bar in figure.axes[1].patches] == [1.0, -2.0, 0.5]
+    assert "3 units" in figure.axes[1].get_title()

@@ -171,11 +171,37 @@ def test_a_collapsed_model_is_noticed(images):
     model = made()
     with ta.no_grad():
         model.decoder[1].bias += -60.0  # a saturated sigmoid: outputs 0, gradient 0
-    with pytest.warns(ta.CollapseWarning, match="predicts the same for every input"):
+    with pytest.warns(ta.CollapseWarning, match="predicts the same for every input") as caught:
         quick(model, images, 3)
+    text, zero = str(caught[0].message), f"{(images**2).mean():.5f}"
+    assert f"a constant, 0 everywhere, whose MSE on the training data is {zero}" in text
+    assert (
+        f"the mean of the training data, which also needs no input, would have {images.var(axis=0).mean():.5f}" in text
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         quick(made(), images, 3)
+
+
+def test_a_collapse_names_gradients_layer_by_layer_and_what_helps(images):
+    ta.manual_seed(0)
+    model = ta.Autoencoder(
+        ta.Sequential(ta.Flatten(), ta.Dense(64, 4, "relu", "glorot")),
+        ta.Sequential(ta.Dense(4, 64, "sigmoid", "glorot"), ta.Reshape(8, 8, 1)),
+    )
+    with ta.no_grad():
+        model.encoder[1].weight *= 0
+        model.encoder[1].bias += -1.0  # dead: whatever the input, the code is 0
+        model.decoder[0].bias += 1.0
+    held_out = images[:20] / 2
+    with pytest.warns(ta.CollapseWarning) as caught:
+        history = quick(model, images, 1, loss="bce", validation_data=held_out)
+    text, constant = str(caught[0].message), model.reconstruct(images[:1])
+    error = -(held_out * np.log(constant) + (1 - held_out) * np.log(1 - constant)).mean()
+    assert f"whose BCE on the held-out data is {error:.5f}" in text and f"{history['val_loss'][0]:.5f}" in text
+    norm = np.hypot(*(history["gradients"][0][f"decoder.0.{name}"] for name in ("weight", "bias")))
+    assert f"from the first layer to the last: encoder.1 0.0e+00, decoder.0 {norm:.1e} " in text
+    assert 'history["gradients"]' in text and "Start anew with init='he'" in text
 
 
 def test_training_in_two_threads_gives_each_its_own_numbers(images):
@@ -393,9 +419,10 @@ def test_targets_beyond_a_sigmoid_are_refused(rng):
         ta.fit(ta.Dense(3, 3, "sigmoid"), x, 2 * x, 1, loss="bce", progress=False)
 
 
-def test_callbacks_cannot_spoil_the_history(images):
+def test_callbacks_get_only_numbers_and_cannot_spoil_the_history(images):
     class Clear(ta.Callback):
         def on_epoch_end(self, epoch, logs):
+            assert list(logs) == self.trainer.record_names and all(isinstance(v, (int, float)) for v in logs.values())
             logs.clear()
 
-    assert set(quick(made(), images, 1, callbacks=[Clear()]).keys()) == {"epoch", "loss", "lr", "seconds"}
+    assert set(quick(made(), images, 1, callbacks=[Clear()]).keys()) == {"epoch", "loss", "lr", "gradients", "seconds"}

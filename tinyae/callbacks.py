@@ -21,7 +21,8 @@ class Callback:
     """Does nothing at every hook; override what is needed.
 
     ``logs`` is a dict: after a batch ``loss`` (with penalties); after an epoch ``loss`` (mean over the epoch),
-    ``val_loss`` if there are validation data, ``lr`` and ``seconds``. Epochs count from 1.
+    ``val_loss`` if there are validation data, ``lr`` and ``seconds``; only numbers. The norms of the gradients are in
+    ``self.trainer.history``. Epochs count from 1.
     """
 
     trainer: Any = None  # set by fit; ``trainer.record_names`` says what logs will hold

@@ -59,6 +59,10 @@ class TrainingError(TinyaeError, RuntimeError):
     history = None
 
 
+class OutOfMemoryError(TinyaeError, MemoryError):
+    """A step that needs more memory than is at hand, refused before it is begun."""
+
+
 class MissingLibraryError(TinyaeError, ImportError):
     """An optional library that is not installed."""
 

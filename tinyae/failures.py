@@ -6,6 +6,8 @@ import warnings
 import numpy as np
 
 from .errors import TrainingError
+from .history import by_layer
+from .metrics import constant_error, mean_example
 
 
 class CollapseWarning(UserWarning):
@@ -58,9 +60,47 @@ def collapsed(trainer):
     varies, should = float(prediction.data.var(axis=0).mean()), float(y.data.var(axis=0).mean())
     if not varies < 1e-4 * should:
         return None
+    constant = prediction.backend.to_host(prediction.data).astype(np.float64).mean(axis=0, keepdims=True)
     return (
         f"after epoch {trainer.epoch} the model predicts the same for every input: over examples its output varies by "
-        f"{varies:.2g}, the target by {should:.2g} (variances). It has collapsed to a constant, usually because its "
-        f"units are saturated or dead and pass no gradient back. Start anew with a smaller learning rate; "
-        "if that does not help, with init='he', or with loss='bce' if the model ends in a sigmoid."
+        f"{varies:.2g}, the target by {should:.2g} (variances). It has collapsed to a constant, {about_constant(trainer, constant)} "
+        f"{about_gradients(trainer.history.records[-1])} {what_helps(trainer.model)}"
     )
+
+
+def about_constant(trainer, constant):
+    """What it predicts, and how far that is from the targets, beside the mean example."""
+    low, high, most = constant.min(), constant.max(), np.abs(constant).max()
+    which, y = ("held-out", trainer.validation[1]) if trainer.validation else ("training", trainer.y)
+    name = trainer.loss_name if trainer.loss_name in ("mse", "bce") else "mse"
+    error = constant_error(constant, y, name)
+    if (constant**2).mean() < 1e-3 * constant_error(np.zeros_like(constant), y):
+        what = "0 everywhere" + (f" (at most {most:.2g})" if most > 1e-6 else "")
+    else:
+        what = f"{constant.mean():.3g} everywhere" if high - low < 1e-3 else f"with values from {low:.3g} to {high:.3g}"
+    mean = constant_error(mean_example(trainer.y), y, name)
+    return (
+        f"{what}, whose {name.upper()} on the {which} data is {error:.5f}; predicting the mean of the training data, which "
+        f"also needs no input, would have {mean:.5f}."
+    )
+
+
+def about_gradients(record):
+    """What reached each layer in the last batch."""
+    layers = by_layer(record["gradients"])
+    if not layers:
+        return "No gradients were kept."
+    norms = ", ".join(f"{name or 'layer'} {norm:.1e}" for name, norm in layers.items())
+    return (
+        f"Its units are saturated or dead, and pass next to nothing back; the gradients' norms from the first layer to the "
+        f'last: {norms} (epoch by epoch: history["gradients"]).'
+    )
+
+
+def what_helps(model):
+    """The ways out, the likeliest first."""
+    others = "with a smaller learning rate, or with loss='bce' if the model ends in a sigmoid"
+    rules = {module.init for module in model.modules() if hasattr(module, "init")}
+    if rules <= {"he", "he_normal"}:
+        return f"Start anew {others}."
+    return f"Start anew with init='he', which keeps the size of signals through relu layers; if that does not help, {others}."

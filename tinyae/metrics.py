@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from .backend import backend_of
 from .errors import ShapeError
 
 PIECE = 1 << 22  # elements looked at together
@@ -49,7 +50,8 @@ def pieces(x):
     """(start, stop, x[start:stop] in float64) over all examples."""
     rows = max(1, PIECE * len(x) // x.size)
     for start in range(0, len(x), rows):
-        yield start, min(start + rows, len(x)), np.asarray(x[start : start + rows], np.float64)
+        piece = x[start : start + rows]
+        yield start, min(start + rows, len(x)), np.asarray(backend_of(piece).to_host(piece), np.float64)
 
 
 def reconstruction_error(model, x, name="mse"):
@@ -73,9 +75,13 @@ def mean_example(x):
 
 def mean_baseline(x_train, x_test, name="mse"):
     """The error of predicting the mean training example for everything: what no code at all reaches."""
+    return constant_error(mean_example(x_train), x_test, name)
+
+
+def constant_error(constant, x, name="mse"):
+    """The error of predicting the same, (1, ...), for every example of x."""
     error = {"mse": squared_error, "bce": cross_entropy_error}[name]
-    mean = mean_example(x_train)
-    return mean_error(error, lambda start, stop: mean, x_test.shape, x_test)
+    return mean_error(error, lambda start, stop: constant, x.shape, x)
 
 
 def pca_baseline(x_train, x_test, components):

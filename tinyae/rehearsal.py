@@ -4,8 +4,11 @@ import hashlib
 
 import numpy as np
 
+from .context import watch_layers
 from .data import as_data, check_values, place_of, take
 from .errors import DtypeError, RangeError, ShapeError, brief, require_integer
+from .memory import refuse_what_does_not_fit
+from .nn.sizes import lost_pixels
 from .optim import make_optimizer
 from .optimizer import Optimizer
 from .tensor import Tensor
@@ -68,20 +71,42 @@ def checked_batch_size(batch_size, optimizer, n):
 
 
 def rehearse(trainer):
-    """Compute the loss of one example of each data set: what cannot work is refused before anything is changed."""
+    """Compute the loss of one example of each data set: what cannot work is refused before anything is changed.
+
+    Nor is anything large allocated before it is known that a step fits into memory.
+    """
     data = {"the training data": (trainer.x, trainer.y)}
     if trainer.validation is not None:
         data["validation_data"] = trainer.validation
     for name, (x, y) in data.items():
-        with trainer.model.evaluating():
+        with trainer.model.evaluating(), watch_layers() as calls:
             batch = trainer.batch(x, y, np.arange(1))
-            value = trainer.loss(trainer.model, *batch)
+            try:
+                value = trainer.loss(trainer.model, *batch)
+            except ShapeError as error:
+                if reason := lost_on_the_way(trainer.model, x, y):
+                    raise ShapeError(f"fit: the model's output and its target are not of one size. {reason}") from error
+                raise
             if not isinstance(value, Tensor) or value.size != 1:
                 raise ShapeError(
                     f"fit: the loss function returned {brief(value)}; expected a Tensor with one number, such as a mean."
                 )
-            if trainer.loss_name == "cross_entropy":
-                check_labels(name, y, trainer.model(batch[0]).shape[1])
+        if x is trainer.x:
+            refuse_what_does_not_fit(trainer, calls)
+        if trainer.loss_name == "cross_entropy":
+            with trainer.model.evaluating():
+                classes = trainer.model(batch[0]).shape[1]
+            check_labels(name, y, classes)
+
+
+def lost_on_the_way(model, x, y):
+    """Which layer loses a pixel, where images are to come out as large as they went in; else ""."""
+    if len(x.shape) != 4 or y.shape[1:3] != x.shape[1:3]:
+        return ""
+    try:
+        return lost_pixels(model, x.shape[1:])
+    except ShapeError:  # the images do not come that far
+        return ""
 
 
 def check_labels(name, labels, classes):

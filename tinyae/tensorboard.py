@@ -10,6 +10,8 @@ from .errors import missing_library
 class TensorBoard(Callback):
     """Write every number of every epoch to ``folder``; look at it with ``tensorboard --logdir folder``.
 
+    The norms of the gradients are called ``gradients/encoder.0.weight`` and so on.
+
     A run that goes on from a checkpoint goes on in the same curves: what was written after the
     checkpoint is marked as void.
 
@@ -33,7 +35,8 @@ class TensorBoard(Callback):
         self.writer = SummaryWriter(self.folder, purge_step=self.trainer.epoch + 1)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        for name, value in logs.items():
+        gradients = self.trainer.history.records[-1]["gradients"]
+        for name, value in {**logs, **{f"gradients/{name}": norm for name, norm in gradients.items()}}.items():
             if name != "epoch":
                 self.writer.add_scalar(name, value, epoch)
         self.writer.flush()

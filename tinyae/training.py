@@ -29,7 +29,7 @@ from .context import every_time, generator, recording, use
 from .data import order_of
 from .errors import DtypeError, RangeError, brief, known_name, require_integer, require_list
 from .failures import put_back, warn_of_collapse
-from .history import History
+from .history import History, gradient_norms
 from .interrupt import deferred_interrupt
 from .losses import LOSSES, loss_function
 from .nn.module import Module
@@ -206,7 +206,7 @@ class Trainer:
                         break
                     self.epoch += 1
                     self.history.records.append(record)
-                    self._call("on_epoch_end", self.epoch, dict(record))
+                    self._call("on_epoch_end", self.epoch, {name: record[name] for name in self.record_names})
                     warn_of_collapse(self)
                     self._call("on_epoch_complete", self.epoch)
                     if interrupt.is_set():
@@ -264,6 +264,7 @@ class Trainer:
                 put_back(self, f"parameter {name}", float("nan"), "that step")
         if optimizer.lr is not None:
             record["lr"] = optimizer.lr
+        record["gradients"] = gradient_norms(model.named_parameters(), optimizer.params)
         return {**record, "seconds": round(time.perf_counter() - started, 4)}
 
     def _step(self, index):

@@ -1,8 +1,10 @@
-"""What the commands do: train, resume, evaluate, reconstruct, compare."""
+"""What the commands do: train, resume, evaluate, reconstruct, inspect, compare."""
 
 from .comparing import compare, comparison_table
-from .reporting import report, report_evaluation
+from .inspecting import inspect
+from .reporting import report, report_evaluation, report_inspection
 from .training import resume, train
 from .using import evaluate, reconstruct
 
-__all__ = ["compare", "comparison_table", "evaluate", "reconstruct", "report", "report_evaluation", "resume", "train"]
+__all__ = ["compare", "comparison_table", "evaluate", "inspect", "reconstruct", "report", "report_evaluation",
+           "report_inspection", "resume", "train"]  # fmt: skip

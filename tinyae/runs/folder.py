@@ -7,7 +7,7 @@
     model.safetensors      the trained model, for ``ta.load``
     history.jsonl          one line per epoch
     result.json            what was reached
-    *.png                  pictures
+    *.png                  pictures; filters.png and feature_maps.png are made by `tinyae inspect`
     .tinyae-replaced/      while an overwriting run has nothing yet: the files of the run it replaces
 """
 
@@ -25,7 +25,8 @@ from ..errors import FileWriteError, ModelFileError, RangeError, StateError, Tin
 from ..files import locked, write_whole
 from ..recipes import Recipe
 
-PICTURES = ("reconstructions.png", "confusion.png", "loss.png")
+INSIDE = ("filters.png", "feature_maps.png")  # of the model as it was when it was looked at
+PICTURES = ("reconstructions.png", "confusion.png", "loss.png", "gradients.png", *INSIDE)
 FILES = ("model.safetensors", "run.checkpoint", "run.checkpoint.previous", "history.jsonl", "settings.json",
          "result.json", *PICTURES)  # fmt: skip
 
@@ -194,6 +195,11 @@ class RunFolder:
         self._remove(self.path)
         self._bring_back()
         self.remove_if_made()
+
+    def forget_inside(self):
+        """The model has changed: pictures of its inside are no longer true."""
+        for name in INSIDE:
+            (self / name).unlink(missing_ok=True)
 
     def keep(self):
         """The run has a model: what it replaces is no longer needed."""

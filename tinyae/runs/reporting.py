@@ -50,7 +50,8 @@ def describe_run(recipe, model, history, sets):
     }
     if recipe.task == "classify":
         return result | describe_classifier(model, (x, y), (x_test, y_test))
-    return result | {"code_size": recipe.code_size} | describe_autoencoder(recipe, model, x, x_test)
+    code = {"code_size": recipe.code_size(x.shape[1:]), "code_shape": list(recipe.code_shape(x.shape[1:]))}
+    return result | code | describe_autoencoder(recipe, model, x, x_test)
 
 
 def describe_autoencoder(recipe, model, x, x_test):
@@ -61,11 +62,11 @@ def describe_autoencoder(recipe, model, x, x_test):
         f"{part}_{name}": reconstruction_error(model, data, name) for name in names for part, data in parts.items()
     }
     baselines = {}
-    if prod(x.shape[1:]) <= LARGEST_PCA:
+    size, components = prod(x.shape[1:]), recipe.code_size(x.shape[1:])
+    if components < size <= LARGEST_PCA:  # with as many components as numbers PCA makes no error
         mean, vectors = pca(x)
-        basis = vectors[:, -recipe.code_size :]
-        errors = {part: pca_error(mean, basis, data) for part, data in parts.items()}
-        baselines[f"PCA with {recipe.code_size} components"] = {"mse": errors}
+        errors = {part: pca_error(mean, vectors[:, -components:], data) for part, data in parts.items()}
+        baselines[f"PCA with {components} components"] = {"mse": errors}
     label = "mean image" if is_images(x.shape) else "mean example"
     baselines[label] = {name: {part: mean_baseline(x, d, name) for part, d in parts.items()} for name in names}
     if "bce" in names:
@@ -99,9 +100,7 @@ def draw_run(recipe, model, history, sets, result, folder):
         draw_confusion(matrix, folder / "confusion.png", note)
     else:
         examples = np.asarray(x_test[some_examples(y_test, len(x_test))])
-        note = (
-            f"held-out {short(recipe.data)}: {result['input_size']} {kind} through a code of {recipe.code_size} numbers"
-        )
+        note = f"held-out {short(recipe.data)}: {result['input_size']} {kind} through a code of {result['code_size']:,} numbers"
         draw_reconstructions(examples, model.reconstruct(examples), folder / "reconstructions.png", note)
     if not len(history):  # Ctrl-C in the first epoch
         return
@@ -111,6 +110,8 @@ def draw_run(recipe, model, history, sets, result, folder):
     rate = "" if result["lr"] is None else f", learning rate {result['lr']:g}"
     title = f"{recipe.name}: the error while learning ({recipe.optimizer}{rate})"
     draw_loss(history, folder / "loss.png", LOSS_NAMES[recipe.loss].format(kind), baselines, title)
+    if any(record.get("gradients") for record in history.records):
+        history.plot_gradients(folder / "gradients.png", f"{recipe.name}: how strong a gradient reaches each layer")
 
 
 def numbers_called(shape):
@@ -152,8 +153,7 @@ def report(result):
         lines += table("accuracy", result, "accuracy", ".1%")
     else:
         lines += [
-            f"{result['parameters']:,} parameters; {result['input_size']} numbers become {result['code_size']}, "
-            f"a compression ratio of {result['input_size'] / result['code_size']:.3g}",
+            f"{result['parameters']:,} parameters; {result['input_size']} numbers become {code_in_words(result)}",
             "",
         ]
         if result["loss"] == "bce":
@@ -168,6 +168,14 @@ def report(result):
             ]
     lines += ["", f"written to {result['out']}: {', '.join(name for name in written(result['out']))}"]
     return "\n".join(lines)
+
+
+def code_in_words(result):
+    """The size of the code and the compression ratio; where it does not compress, that is said."""
+    size, code, shape = result["input_size"], result["code_size"], result["code_shape"]
+    sides = f" ({' x '.join(map(str, shape))})" if len(shape) > 1 else ""
+    verdict = "" if code < size else ": the code is no smaller than the input, nothing is compressed"
+    return f"{code:,}{sides}, a compression ratio of {size / code:.3g}{verdict}"
 
 
 def table(title, result, name, form):
@@ -200,3 +208,19 @@ def report_evaluation(result):
     ]
     lines = [f"{result['run']}: {result['examples']:,} {result['which']} of {result['data']}"]
     return "\n".join(lines + [f"{label:34} {result[key]:{form}}" for key, label, form in rows if key in result])
+
+
+def report_inspection(result):
+    """What each layer made of the example, as text."""
+    rows = [("layer", "output", "smallest", "largest")]
+    for layer in result["layers"]:
+        rows.append(
+            (layer["layer"], " x ".join(map(str, layer["shape"])), f"{layer['min']:.3g}", f"{layer['max']:.3g}")
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    lines = [f"{result['recipe']}: example {result['example']} of {result['data']}, layer by layer", ""]
+    lines += [
+        "  ".join([*(t.ljust(w) for t, w in zip(row[:2], widths)), *(t.rjust(w) for t, w in zip(row[2:], widths[2:]))])
+        for row in rows
+    ]
+    return "\n".join([*lines, "", f"written to {result['out']}: {', '.join(result['written'])}"])

@@ -152,6 +152,7 @@ def run(settings, sets, model, optimizer, folder, progress, resuming):
         model.to("numpy")
         save(model, folder / "model.safetensors")  # first what cannot be made again
         folder.keep()
+        folder.forget_inside()
         history.save(folder / "history.jsonl")
         result = describe_run(recipe, model, history, sets) | {
             "backend": place.name,

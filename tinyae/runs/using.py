@@ -99,7 +99,7 @@ def reconstruct(path, *, data=None, out, overwrite=False):
         shown = len(x)
     else:
         examples = np.asarray(x[some_examples(y, len(x))])
-        note = f"{short(data)}: {which} and their reconstructions, from codes of {settings.recipe.code_size} numbers"
+        note = f"{short(data)}: {which} and their reconstructions, from codes of {settings.recipe.code_size(x.shape[1:]):,} numbers"
         draw_reconstructions(examples, model.reconstruct(examples), out, note)
         shown = len(examples)
     return {"run": str(path), "data": data, "which": which, "examples": shown, "out": str(out)}

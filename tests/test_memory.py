@@ -1,0 +1,189 @@
+"""Is there memory for a step? The estimate, what is at hand, and a refusal before anything is allocated."""
+
+import numpy as np
+import pytest
+
+import tinyae as ta
+from tinyae import memory
+from tinyae.backend import NUMPY
+from tinyae.context import watch_layers
+from tinyae.errors import OutOfMemoryError, TinyaeError
+
+from .conftest import made, quick, weights
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """Say how much memory is at hand."""
+    return lambda size: monkeypatch.setattr(memory, "at_hand", lambda backend: size)
+
+
+def small_conv():
+    """An autoencoder of 8x8 images with every kind of layer that makes images larger or smaller."""
+    ta.manual_seed(0)
+    return ta.Autoencoder(
+        ta.Sequential(ta.Conv2D(1, 4, activation="relu"), ta.MaxPool2D(2)),
+        ta.Sequential(ta.UpSampling2D(2), ta.Conv2D(4, 1, activation="sigmoid")),
+    )
+
+
+# ---------------------------------------------------------------- the estimate
+
+
+def numbers(model, shape, **options):
+    with watch_layers() as calls:
+        model(np.zeros((1, *shape), np.float32))
+    return memory.numbers_per_example(calls, **options)
+
+
+def test_a_step_keeps_all_outputs_and_two_gradients():
+    dense = ta.Sequential(ta.Flatten(), ta.Dense(64, 16, "relu"), ta.Dense(16, 64), ta.Reshape(8, 8))
+    assert numbers(dense, (8, 8), target=64) == (64 + 16 + 64 + 64) + (64 + 64)
+    outputs = 64 + 8 * 8 * 4 + 4 * 4 * 4 + 8 * 8 * 4 + 64
+    assert numbers(small_conv(), (8, 8, 1), target=64) == outputs + 64 + max(64 + 256, 256 + 64)
+
+
+def test_the_estimate_is_near_to_what_a_step_takes(rng, monkeypatch):
+    """Measured on plain operations: the kernels keep their memory for the next step, and some join layers."""
+    import tracemalloc
+
+    seen = []
+    monkeypatch.setattr(memory, "at_hand", lambda backend: seen.append(backend) or 1 << 60)
+    model = ta.Autoencoder(
+        ta.Sequential(ta.Dense(400, 300, "relu"), ta.Dense(300, 20)),
+        ta.Sequential(ta.Dense(20, 300, "relu"), ta.Dense(300, 400)),
+    )
+    x = rng.random((2000, 400), dtype=np.float32)
+    each = 4 * numbers(model, (400,), target=400)
+    with ta.use_kernels("reference"):
+        tracemalloc.start()
+        quick(model, x, 1, batch_size=2000)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert seen == [NUMPY] and 0.5 < 2000 * each / peak < 1.5
+
+
+# ---------------------------------------------------------------- the refusal
+
+
+def test_a_batch_that_does_not_fit_is_refused_before_anything_is_allocated(free, images, monkeypatch):
+    model = small_conv()
+    before = weights(model)
+    monkeypatch.setattr("tinyae.training.Trainer.run", lambda *rest: pytest.fail("the training began"))
+    free(60_000)
+    with pytest.raises(OutOfMemoryError) as caught:
+        quick(model, images, batch_size=50)
+    each = 4 * (64 + 256 + 64 + 256 + 64 + 64 + 320)  # bytes
+    fixed = 4 * 4 * model.parameter_count()  # gradients, a copy of the weights and of Adam's two averages
+    text = str(caught.value)
+    assert f"a batch of 50 examples needs about {(50 * each + fixed) / 1024:.0f} KiB" in text
+    assert f"({each / 1024:.3g} KiB for each example" in text and f"{fixed / 1024:.3g} KiB for gradients" in text
+    assert "58.6 KiB are at hand. Give a smaller batch_size, such as 8." in text
+    assert 8 * each + fixed < 0.7 * 60_000 < 16 * each + fixed
+    assert isinstance(caught.value, MemoryError) and isinstance(caught.value, TinyaeError) and weights(model) == before
+
+
+def test_what_fits_is_trained(free, images):
+    free(60_000)
+    assert len(quick(small_conv(), images, 1, batch_size=8)) == 1
+    free(None)  # nobody knows: it is tried
+    assert len(quick(small_conv(), images, 1, batch_size=50)) == 1
+
+
+def test_the_cure_where_the_batch_is_not_the_users_choice(free, images):
+    free(60_000)
+    with pytest.raises(
+        OutOfMemoryError, match="gradient descent takes all examples at once: use optimizer='sgd' with batch_size=8"
+    ):
+        quick(small_conv(), images, optimizer="gd")
+    free(3000)
+    with pytest.raises(OutOfMemoryError, match="Not even one example fits: give smaller examples"):
+        quick(small_conv(), images, batch_size=1)
+
+
+def test_data_of_all_sizes_are_read_as_people_do():
+    assert [memory.readable(n) for n in (10, 1536, 200 << 20, 5 << 30, 3 << 40)] == [
+        "10 bytes", "1.5 KiB", "200 MiB", "5 GiB", "3,072 GiB",
+    ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- what is at hand
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with 8 GiB to spare, without limits so far."""
+    (tmp_path / "meminfo").write_text("MemTotal: 16777216 kB\nMemFree: 1 kB\nMemAvailable: 8388608 kB\n")
+    for name, path in (("MEMINFO", "meminfo"), ("OWN_CGROUP", "own"), ("CGROUPS", "groups")):
+        monkeypatch.setattr(memory, name, tmp_path / path)
+    return tmp_path
+
+
+def group(folder, names, most, now, reclaimable):
+    folder.mkdir(parents=True, exist_ok=True)
+    limit, used, entry = names
+    (folder / limit).write_text(f"{most}\n")
+    (folder / used).write_text(f"{now}\n")
+    (folder / "memory.stat").write_text(f"anon 1\n{entry} {reclaimable}\n")
+
+
+V2 = ("memory.max", "memory.current", "inactive_file")
+V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+def test_without_limits_it_is_what_the_machine_has(machine):
+    assert memory.at_hand(NUMPY) == 8 << 30
+
+
+def test_the_smallest_limit_of_the_groups_above_counts(machine):
+    (machine / "own").write_text("0::/a/b\n")
+    group(machine / "groups/a/b", V2, "max", 5000, 0)
+    group(machine / "groups/a", V2, 10_000, 6000, 500)
+    assert memory.at_hand(NUMPY) == 4500
+    group(machine / "groups/a/b", V2, 5100, 5000, 0)
+    assert memory.at_hand(NUMPY) == 100
+    group(machine / "groups/a/b", V2, 4000, 5000, 0)
+    assert memory.at_hand(NUMPY) == 0
+
+
+def test_a_container_sees_its_own_group_as_the_root(machine):
+    (machine / "own").write_text("0::/somewhere/outside\n")
+    group(machine / "groups", V2, 9000, 1000, 0)
+    assert memory.at_hand(NUMPY) == 8000
+
+
+def test_the_older_kind_of_groups(machine):
+    (machine / "own").write_text("5:cpu:/a\n4:memory,hugetlb:/a\n0::/a\n")
+    group(machine / "groups/memory/a", V1, 7000, 4000, 1000)
+    assert memory.at_hand(NUMPY) == 4000
+
+
+def test_where_nobody_says(machine, monkeypatch):
+    (machine / "meminfo").unlink()
+    monkeypatch.delattr("os.sysconf", raising=False)
+    assert memory.at_hand(NUMPY) is None
+
+
+def test_a_device_answers_for_itself(images):
+    """The stand-in has no CUDA: nobody knows, and the training goes on."""
+    place = ta.get_backend("strict")
+    assert memory.at_hand(place) is None and len(quick(made().to(place), images, 1)) == 1
+
+    class Pool:
+        def free_bytes(self):
+            return 20
+
+    class Runtime:
+        def memGetInfo(self):
+            return 100, 1000
+
+    class Device:
+        xp = type("xp", (), {"cuda": type("cuda", (), {"runtime": Runtime()}), "get_default_memory_pool": Pool})
+
+    assert memory.at_hand(Device()) == 120
+
+
+@pytest.mark.gpu
+def test_a_gpu_says_what_it_has(backend):
+    free = memory.at_hand(backend)
+    assert free is None or free > 1 << 20

@@ -1,0 +1,137 @@
+"""How much memory a training step will need, and how much there is: asked before anything large is allocated."""
+
+import os
+from math import prod
+from pathlib import Path
+
+from .backend import NUMPY
+from .errors import OutOfMemoryError
+from .nn.layers import Flatten, Reshape
+
+CGROUPS = Path("/sys/fs/cgroup")  # where Linux keeps the limits of containers
+MEMINFO, OWN_CGROUP = Path("/proc/meminfo"), Path("/proc/self/cgroup")
+
+
+def refuse_what_does_not_fit(trainer, calls):
+    """Refuse a batch whose training step needs more memory than is at hand; nothing is allocated before.
+
+    ``calls`` is what ``watch_layers`` saw of one example.
+
+    Raises
+    ------
+    OutOfMemoryError
+        Names the estimate, what is at hand, and a batch size that fits.
+    """
+    numbers = numbers_per_example(calls, prod(trainer.y.shape[1:]))
+    each, fixed = trainer.dtype.itemsize * numbers, bytes_besides(trainer)
+    free = at_hand(trainer.place)
+    if free is None or each * trainer.batch_size + fixed <= free:
+        return
+    fitting = int((0.7 * free - fixed) // each) if each else 0
+    size = 1 << fitting.bit_length() - 1 if fitting > 0 else 0
+    if not size:
+        cure = "Not even one example fits: give smaller examples, or a model with fewer or narrower layers."
+    elif trainer.optimizer.full_batch:
+        cure = f"{trainer.optimizer.about} takes all examples at once: use optimizer='sgd' with batch_size={size}."
+    else:
+        cure = f"Give a smaller batch_size, such as {size}."
+    raise OutOfMemoryError(
+        f"fit: a training step on a batch of {trainer.batch_size:,} examples needs about {readable(each * trainer.batch_size + fixed)} of "
+        f"memory ({readable(each)} for each example, forward and backward, and {readable(fixed)} for gradients and copies "
+        f"of the weights), but {readable(free)} are at hand. {cure}"
+    )
+
+
+# ---------------------------------------------------------------- what a step needs
+
+
+def numbers_per_example(calls, target):
+    """How many numbers one example needs in a training step, from what ``watch_layers`` saw of it.
+
+    The tape keeps every layer's output until the backward pass has used it. That goes back with the gradient of one
+    output and makes the next, so at its largest it needs two neighbours on top of all outputs. An operation may need
+    more for itself (patches of a convolution, a dropout mask), and layers that are computed in one need less.
+    """
+    own = [call for call in calls if not call[0].parts() and not isinstance(call[0], (Flatten, Reshape))]
+    sizes = [*(prod(own[0][1]) for _ in own[:1]), *(prod(shape) for _, _, shape in own), target]
+    return sum(sizes) + max((a + b for a, b in zip(sizes, sizes[1:])), default=0)
+
+
+def bytes_besides(trainer):
+    """Gradients, and the copies of weights and optimizer to which an epoch that fails goes back."""
+    weights = sum(tensor.size * tensor.dtype.itemsize for _, tensor in trainer.model.named_tensors())
+    gradients = sum(tensor.size * tensor.dtype.itemsize for tensor in trainer.optimizer.params)
+    state = sum(array.size * array.dtype.itemsize for kept in trainer.optimizer.state for array in kept.values())
+    return weights + gradients + state
+
+
+def readable(number):
+    """1536 as "1.5 KiB"."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if number < 1024 or unit == "GiB":
+            break
+        number /= 1024
+    return f"{number:,.0f} {unit}" if unit == "bytes" or number >= 100 else f"{number:.3g} {unit}"
+
+
+# ---------------------------------------------------------------- what there is
+
+
+def at_hand(backend):
+    """Bytes that can still be had where a model is, or None where nobody says."""
+    if backend is NUMPY:
+        found = [free for free in (free_on_machine(), *free_in_cgroups()) if free is not None]
+        return min(found, default=None)
+    cuda = getattr(backend.xp, "cuda", None)
+    if cuda is None:
+        return None
+    free, _ = cuda.runtime.memGetInfo()
+    return free + backend.xp.get_default_memory_pool().free_bytes()  # what it holds, unused, is at hand too
+
+
+def free_on_machine():
+    """Memory that programs can have without swapping: what Linux says, else the pages that are free."""
+    try:
+        for line in MEMINFO.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def free_in_cgroups():
+    """What the limits of this process's control groups leave: of its own group and all above it, versions 2 and 1."""
+    found = []
+    for folder, limit, used, reclaimable in cgroups():
+        try:
+            most = int((folder / limit).read_text())  # "max", in version 2, is no number
+            now = int((folder / used).read_text())
+            cache = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            found.append(max(0, most - now + int(cache.get(reclaimable, 0))))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def cgroups():
+    """(folder, files with the limit and the use, entry of what can be given back) of each group that may have a limit."""
+    try:
+        lines = OWN_CGROUP.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            root, names = CGROUPS, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            root, names = CGROUPS / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        folder = root / path.lstrip("/")
+        while root in (folder, *folder.parents):  # a container may show its own group as the root
+            yield folder, *names
+            folder = folder.parent

@@ -1,0 +1,20 @@
+"""Pictures of training and of what was learnt, drawn with Matplotlib, which is imported only when one is drawn."""
+
+from .examples import draw_confusion, draw_image, draw_reconstructions, is_images
+from .figure import new_figure, save_figure
+from .histories import draw_comparison, draw_gradients, draw_loss
+from .layers import draw_filters, draw_maps
+
+__all__ = [
+    "draw_comparison",
+    "draw_confusion",
+    "draw_filters",
+    "draw_gradients",
+    "draw_image",
+    "draw_loss",
+    "draw_maps",
+    "draw_reconstructions",
+    "is_images",
+    "new_figure",
+    "save_figure",
+]
