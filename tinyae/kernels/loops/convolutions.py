@@ -8,10 +8,11 @@ where source and target are images whose pixels are vectors, and each of the T x
 sigma] for each place of its window. The matrices are sums of taps of the kernel W, as ``conv_blocks.py`` explains, which
 writes the tables; here they are only carried out:
 
-* plain convolution: one phase, T = S = 1, P = W;
+* convolution with stride s: one phase, T = 1, S = s, P = W; the gradient of its source: s x s phases, each with every s-th
+  tap, T = s, S = 1. A transposed convolution has the two the other way round;
 * nearest upsampling by u, then convolution: the window's pixels that are copies of one pixel have one weight, the sum of
-  their taps. So u x u small convolutions of the small image, T = u, S = 1: the large one is never written;
-* the gradient of the source of either: one phase that goes over the target's gradient in steps S = u.
+  their taps. So u x u small convolutions of the small image, T = u, S = 1: the large one is never written. The gradient of its
+  source: one phase, T = 1, S = u.
 
 The gradient of the matrices has the same windows: sums[rho, sigma] = sum over i, j of source x target gradient. For a layer
 with few outputs the roles are exchanged: the windows are those of the output's gradient, the other factor is X.
@@ -35,9 +36,9 @@ from .vectors import REGISTER
 A_PHASE, B_PHASE, ROW_LO, ROW_TAPS, COLUMN_LO, COLUMN_TAPS, START = range(7)
 # what describes a block of layers: sizes of X, Z and Y, upsampling, pooling and where its windows begin, how it is divided
 (
-    N, X_ROWS, X_COLUMNS, C, O, Z_ROWS, Z_COLUMNS, Y_ROWS, Y_COLUMNS, UP, ACTIVATION, POOL, POOL_TOP, POOL_LEFT, BAND, BANDS, DOTS, SWAPPED,
+    N, X_ROWS, X_COLUMNS, C, O, Z_ROWS, Z_COLUMNS, Y_ROWS, Y_COLUMNS, UP, STRIDE, ACTIVATION, POOL, POOL_TOP, POOL_LEFT, BAND, BANDS, DOTS, SWAPPED,
     X_ABOVE, X_BELOW, X_LEFT, X_RIGHT, G_ABOVE, G_BELOW, G_LEFT, G_RIGHT, Z_WIDTH, X_WIDTH, SUM_WIDTH, BIAS_ROOM,
-) = range(30)  # fmt: skip
+) = range(31)  # fmt: skip
 
 windows_7x2, windows_7x1 = window_tile(7, 2), window_tile(7, 1)
 windows_4x2, windows_4x1 = window_tile(4, 2), window_tile(4, 1)
@@ -306,7 +307,7 @@ def pool_rows(z, g, n, first, last, top, y, winner):
 @inner
 def forward_images(x, b, y, winner, g, table, panels, z, band, part, parts):
     """Y of some images, or bands of them."""
-    T, s, across = g[UP], g[POOL], g[Z_COLUMNS] * g[Z_WIDTH]
+    T, S, s, across = g[UP], g[STRIDE], g[POOL], g[Z_COLUMNS] * g[Z_WIDTH]
     blocks, wide = (g[Z_ROWS] + T - 1) // T, (g[X_LEFT] + g[X_COLUMNS] + g[X_RIGHT]) * g[C]
     straight = s == 1 and g[Z_WIDTH] == g[O]  # into Y
     target = y if straight else z
@@ -319,11 +320,11 @@ def forward_images(x, b, y, winner, g, table, panels, z, band, part, parts):
         last = min(first + g[BAND], blocks)
         if last <= first:
             continue
-        top, z_top = first - g[X_ABOVE], first * T
+        top, z_top = S * first - g[X_ABOVE], first * T
         rows = min(last * T, g[Z_ROWS]) - z_top
-        copy_band(x, g, n, top, last + g[X_BELOW], band)
+        copy_band(x, g, n, top, S * last + g[X_BELOW], band)
         to = (n * g[Z_ROWS] if straight else -z_top) * across  # where row 0 of Z would be
-        sweep(table, band, g[X_LEFT] * g[C] - top * wide, wide, g[C], 1, panels, bias, target, to, across, g[Z_WIDTH], g[O],
+        sweep(table, band, g[X_LEFT] * g[C] - top * wide, wide, g[C], S, panels, bias, target, to, across, g[Z_WIDTH], g[O],
               g[DOTS] == 1, T, (g[Z_ROWS], g[Z_COLUMNS]), first, last)  # fmt: skip
         at = to + z_top * across
         late = s > 1 and g[ACTIVATION] <= RELU  # the others could round two numbers to one: then the first must win
@@ -351,7 +352,7 @@ def narrow(wide, pixels, width, y, at, channels):
 @inner
 def backward_images(x, y, gy, winner, gx, g, table, back_table, panels, sums, band, slopes, line, part, parts):
     """gX of some images, or bands of them, and their part of the sums for gW and gb."""
-    T, swapped, zero = g[UP], g[SWAPPED] == 1, like(x[0], 0)
+    T, S, swapped, zero = g[UP], g[STRIDE], g[SWAPPED] == 1, like(x[0], 0)
     wide, g_wide = (g[X_LEFT] + g[X_COLUMNS] + g[X_RIGHT]) * g[C], (g[G_LEFT] + g[Z_COLUMNS] + g[G_RIGHT]) * g[O]
     z_size, x_size, across = (g[Z_ROWS], g[Z_COLUMNS]), (g[X_ROWS], g[X_COLUMNS]), g[X_COLUMNS] * g[X_WIDTH]
     straight = g[X_WIDTH] == g[C]  # into gX
@@ -365,38 +366,31 @@ def backward_images(x, y, gy, winner, gx, g, table, back_table, panels, sums, ba
     start, stop = share(g[N] * g[BANDS], 1, part, parts)
     for item in range(start, stop):
         n, first = item // g[BANDS], item % g[BANDS] * g[BAND]
-        last = min(first + g[BAND], max((g[Z_ROWS] + T - 1) // T, g[X_ROWS]))
+        last = min(first + g[BAND], max((g[Z_ROWS] + T - 1) // T, (g[X_ROWS] + S - 1) // S))
         if last <= first:
             continue
-        top, g_top = first - g[X_ABOVE], T * first - g[G_ABOVE]
-        copy_band(x, g, n, top, last + g[X_BELOW], band)
+        top, g_top = S * first - g[X_ABOVE], T * first - g[G_ABOVE]
+        copy_band(x, g, n, top, S * last + g[X_BELOW], band)
         slopes_band(y, gy, winner, g, n, g_top, T * last + g[G_BELOW], line, slopes)
         corner, g_corner = g[X_LEFT] * g[C] - top * wide, g[G_LEFT] * g[O] - g_top * g_wide
         rows = min(T * last, g[Z_ROWS]) - T * first
         for o in range(0, g[O], 2 * (REGISTER // x.itemsize)):  # b's gradient: that of a window of ones
-            gradients_1x2(
-                one, 0, 0, 0, slopes, g_corner + T * first * g_wide + o, g_wide, g[O], rows, g[Z_COLUMNS], bias, o, 0
-            )
+            at = g_corner + T * first * g_wide + o
+            gradients_1x2(one, 0, 0, 0, slopes, at, g_wide, g[O], rows, g[Z_COLUMNS], bias, o, 0)
         a, b = (g_corner, corner) if swapped else (corner, g_corner)
         a_wide, b_wide = (g_wide, wide) if swapped else (wide, g_wide)
         a_step, b_step = (g[O], g[C]) if swapped else (g[C], g[O])
-        correlate(windows, inside, a, a_wide, a_step, T if swapped else 1, outside, b, b_wide, b_step, b_step,
-                  g[X_WIDTH] if swapped else g[SUM_WIDTH], sums, 1 if swapped else T, x_size if swapped else z_size,
+        correlate(windows, inside, a, a_wide, a_step, T if swapped else S, outside, b, b_wide, b_step, b_step,
+                  g[X_WIDTH] if swapped else g[SUM_WIDTH], sums, S if swapped else T, x_size if swapped else z_size,
                   first, last)  # fmt: skip
         if gx.size:
-            last = min(last, g[X_ROWS])
-            to = (n * g[X_ROWS] if straight else -first) * across
-            sweep(back_table, slopes, g_corner, g_wide, g[O], T, panels, none, target, to, across, g[X_WIDTH], g[C], False, 1,
+            rows = min(S * last, g[X_ROWS]) - S * first
+            to = (n * g[X_ROWS] if straight else -S * first) * across
+            sweep(back_table, slopes, g_corner, g_wide, g[O], T, panels, none, target, to, across, g[X_WIDTH], g[C], False, S,
                   x_size, first, last)  # fmt: skip
             if not straight:
-                narrow(
-                    band,
-                    (last - first) * g[X_COLUMNS],
-                    g[X_WIDTH],
-                    gx,
-                    (n * g[X_ROWS] + first) * g[X_COLUMNS] * g[C],
-                    g[C],
-                )
+                at = (n * g[X_ROWS] + S * first) * g[X_COLUMNS] * g[C]
+                narrow(band, rows * g[X_COLUMNS], g[X_WIDTH], gx, at, g[C])
 
 
 @inner
