@@ -22,7 +22,7 @@ def poisoned(self, shapes, dtype):
     """A buffer as it is handed out, but with nothing in it that could be right."""
     group = take_buffers(self, shapes, dtype)
     for array in group.arrays:
-        array.fill(np.nan)
+        array.fill(np.nan if array.dtype.kind == "f" else 255)
     return group
 
 

@@ -42,6 +42,15 @@ def inner(function):
     return compiled
 
 
+def merged(function):
+    """Decorator for what one or two kernels call: its lines become lines of theirs.
+
+    What ``inner`` makes is optimised for itself, and again with each function around it: for the largest that took as
+    long as all else.
+    """
+    return numba.njit(inline="always", fastmath=MATHS, error_model="numpy")(function)
+
+
 _lock = threading.Lock()  # numba's setting of the folder is changed for a moment; and one compilation is enough
 
 

@@ -14,7 +14,9 @@ from .. import losses, ops, optim, random
 from ..backend import FLOATS, NUMPY
 from ..context import every_time, unrepeatable
 from .buffers import empty
+from .conv_blocks import Conv2D, Conv2DTranspose, ConvBlock
 from .dense_layers import Layers
+from .images import MaxPool2D, UpsampleNearest
 from .loading import ENOUGH, fits, loops, numba_works
 from .threads import parts_of
 
@@ -356,6 +358,11 @@ def take(data, index, dtype):
 
 TWINS: dict[object, object] = {
     ops.Affine: Affine,
+    ops.Conv2D: Conv2D,
+    ops.Conv2DTranspose: Conv2DTranspose,
+    ops.ConvBlock: ConvBlock,
+    ops.MaxPool2D: MaxPool2D,
+    ops.UpsampleNearest: UpsampleNearest,
     ops.Dense: Dense,
     ops.MatMul: MatMul,
     ops.ReLU: ReLU,

@@ -13,8 +13,9 @@ from ..callbacks import Callback
 from ..data import as_data
 from ..errors import DtypeError, brief
 from ..history import History
-from ..nn.layers import through
+from ..nn.joining import joined_groups
 from ..nn.module import Module, model_input
+from ..nn.sequential import flat, through
 from ..optimizer import Optimizer
 from ..regularizers import Regularizer
 from ..tensor import Tensor
@@ -48,6 +49,9 @@ class Autoencoder(Module):
 
     def ends_in_sigmoid(self) -> bool:
         return self.decoder.ends_in_sigmoid()
+
+    def joined(self):
+        return joined_groups(flat([self.encoder, self.decoder]))
 
     def encode(self, x: Any) -> Any:
         """The code of x. An array gives an array, computed in evaluation mode and without a tape; a

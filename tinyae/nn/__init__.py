@@ -1,9 +1,10 @@
 """Layers, initial weights, and the Module that holds them."""
 
 from .images import AvgPool2D, Conv2D, Conv2DTranspose, Crop2D, GlobalAvgPool2D, MaxPool2D, UpSampling2D, ZeroPad2D
-from .layers import Activation, Dense, Dropout, Flatten, GaussianNoise, Reshape, Sequential
+from .layers import Activation, Dense, Dropout, Flatten, GaussianNoise, Reshape
 from .module import Module
 from .normalisation import BatchNorm
+from .sequential import Sequential
 
 __all__ = [
     "Activation", "AvgPool2D", "BatchNorm", "Conv2D", "Conv2DTranspose", "Crop2D", "Dense", "Dropout", "Flatten",

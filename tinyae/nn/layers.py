@@ -4,16 +4,14 @@ Batches come first: a layer maps (N, ...) to (N, ...). Images are "channels last
 """
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 from .. import functional as F
 from ..backend import FLOATS
-from ..context import current_generator, layer_calls
-from ..errors import DtypeError, ShapeError, brief, known_name, require_integer, require_number
+from ..context import current_generator
+from ..errors import ShapeError, known_name, require_integer, require_number
 from ..operands import as_ints
-from ..tensor import Tensor, as_tensor, wrap
-from .images import Crop2D
+from ..tensor import Tensor, wrap
 from .init import INITIALISERS, initial_bias, initial_weight
 from .module import Module
 
@@ -166,119 +164,6 @@ class GaussianNoise(Module):
 
     def config(self) -> dict[str, Any]:
         return {"std": self.std}
-
-
-class Sequential(Module):
-    """Layers applied one after the other. Parts are named by their place: ``0``, ``1``, ..."""
-
-    def __init__(self, *layers: Any) -> None:
-        if len(layers) == 1 and isinstance(layers[0], (list, tuple)):
-            layers = tuple(layers[0])
-        for i, layer in enumerate(layers):
-            if not isinstance(layer, Module):
-                raise DtypeError(
-                    f"Sequential: argument {i} is {brief(layer)}, a {type(layer).__name__}; expected layers (Modules)."
-                )
-        self.layers = list(layers)
-
-    def forward(self, x: Any) -> Tensor:
-        return through(self.layers, x)
-
-    def before_sigmoid(self, x):
-        return (
-            through(self.layers, x, before_sigmoid=True) if before_reshaping(self.layers) else super().before_sigmoid(x)
-        )
-
-    def ends_in_sigmoid(self):
-        n = before_reshaping(self.layers)
-        return n > 0 and self.layers[n - 1].ends_in_sigmoid()
-
-    def parts(self):
-        return [(str(i), layer) for i, layer in enumerate(self.layers)]
-
-    def config(self) -> dict[str, Any]:
-        return {"layers": self.layers}
-
-    @classmethod
-    def from_config(cls, layers):
-        return cls(*layers)
-
-    def __getitem__(self, i: int) -> Module:
-        return self.layers[i]
-
-    def __len__(self) -> int:
-        return len(self.layers)
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self.layers)
-
-    def __repr__(self) -> str:
-        return f"Sequential({', '.join(map(repr, self.layers))})"
-
-
-def through(layers, x, before_sigmoid=False):
-    """x through the layers one after the other; dense ones in a row, also across the parts of a model, in one call.
-
-    ``forward`` of a Dense in a row is not called; that of a subclass, or one that was put on the layer, is.
-
-    With ``before_sigmoid`` the last layer before those that only move numbers gives its value before the sigmoid.
-    """
-    if layer_calls.get() is None:  # else somebody wants to see every call
-        layers = flat(layers)
-    last = before_reshaping(layers) - 1 if before_sigmoid else -1
-    done = 0
-    while done < len(layers):
-        first, in_a_row = layers[done], dense_in_a_row(layers, done)
-        if len(in_a_row) < 2:
-            x = first.before_sigmoid(x) if done == last else first(x)
-            done += 1
-            continue
-        activations = [layer.activation for layer in in_a_row]
-        done += len(in_a_row)
-        if done - 1 == last:
-            activations[-1] = None
-            if not in_a_row[-1].ends_in_sigmoid():
-                in_a_row[-1].before_sigmoid(x)  # says what is wrong
-        x = first._checked(x if type(x) is Tensor else as_tensor(x, "Dense"))
-        x = F.dense_layers(x, [(layer.weight, layer.bias, f) for layer, f in zip(in_a_row, activations)])
-    return x
-
-
-def flat(layers):
-    """The layers, those inside a Sequential too."""
-    found = []
-    for layer in layers:
-        if type(layer) is Sequential and "forward" not in vars(layer):
-            found += flat(layer.layers)
-        else:
-            found.append(layer)
-    return found
-
-
-def before_reshaping(layers):
-    """How many layers there are before those at the end that only move or drop numbers, which commute with a sigmoid."""
-    n = len(layers)
-    while n and isinstance(layers[n - 1], (Crop2D, Flatten, Reshape)):
-        n -= 1
-    return n
-
-
-def dense_in_a_row(layers, start):
-    """The Dense layers from number ``start`` on whose widths fit and which a single operation can do."""
-    found = []
-    if layer_calls.get() is None:
-        for layer in layers[start:]:
-            if (
-                type(layer) is not Dense
-                or "forward" in vars(layer)
-                or layer.bias is None
-                or (layer.activation and layer.activation not in F.JOINED)
-            ):
-                break
-            if found and found[-1].out_features != layer.in_features:
-                break
-            found.append(layer)
-    return found
 
 
 def as_floats(x):

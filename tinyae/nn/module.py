@@ -100,6 +100,10 @@ class Module:
         """The float type of the parameters (float32 for a module without any)."""
         return next((tensor.dtype for _, tensor in self.named_tensors() if tensor.dtype in FLOATS), FLOATS[0])
 
+    def joined(self) -> list[Any]:
+        """The groups of layers that are computed together (``joining.py``), each with ``layers`` and ``about``."""
+        return [group for _, part in self.parts() for group in part.joined()]
+
     # ------------------------------------------------------------ modes and places
 
     def train(self: M, mode: bool = True) -> M:
@@ -238,14 +242,22 @@ class Module:
         with self.evaluating(), watch_layers() as calls:
             self(example)
         names = {id(module): name for name, module in self._named_parts()}
-        rows = [("layer", "output shape", "parameters")]
+        together: dict[int, str] = {}  # layer: what the last column says of it
+        for group in self.joined():
+            marks = ["\u2510", *["\u2502"] * (len(group.layers) - 2), "\u2518"]  # a bracket
+            together |= {id(layer): mark for layer, mark in zip(group.layers, marks)}
+            together[id(group.layers[-1])] += f" {group.about}"
+        rows = [("layer", "output shape", "parameters", "computed together" if together else "")]
         for module, _, shape in calls:
             if not module.parts():
                 name = f"{names.get(id(module), '')} {module.label()}".strip()
-                rows.append((name, str(shape[1:]), f"{module.parameter_count():,}"))
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        lines = ["  ".join((row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2].rjust(widths[2]))) for row in rows]
-        lines.insert(1, "-" * len(lines[0]))
+                rows.append((name, str(shape[1:]), f"{module.parameter_count():,}", together.get(id(module), "")))
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        lines = [
+            "  ".join((row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2].rjust(widths[2]), row[3])).rstrip()
+            for row in rows
+        ]
+        lines.insert(1, "-" * max(map(len, lines)))
         frozen = sum(tensor.size for _, tensor in self.named_tensors()) - self.parameter_count()
         total = f"{self.parameter_count():,} parameters" + (f", {frozen:,} numbers not trained" if frozen else "")
         return Table("\n".join([*lines, lines[1], total]))

@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import FileWriteError, RangeError, ShapeError
 from ..models import Autoencoder
 from ..nn import Dense, Flatten, Reshape
-from ..nn.layers import flat
+from ..nn.sequential import flat
 from ..plots import draw_filters, draw_maps, is_images, new_figure
 from .folder import INSIDE, RunFolder
 from .reporting import short

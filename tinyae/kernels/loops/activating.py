@@ -102,3 +102,35 @@ def _hyperbolic_tangent(x):
     if x == types.float32:
         return lambda x: rational_tangent(x)
     return lambda x: math.tanh(x)
+
+
+@inner
+def activate(y, activation):
+    """y <- f(y), for a row of numbers."""
+    if activation == RELU:
+        for o in range(y.size):
+            y[o] = relu(y[o])
+    elif activation == SIGMOID:
+        for o in range(y.size):
+            y[o] = sigmoid(y[o])
+    elif activation == TANH:
+        for o in range(y.size):
+            y[o] = hyperbolic_tangent(y[o])
+
+
+@inner
+def through_activation(y, gy, activation, gz):
+    """gz <- f'(z) gy from y = f(z), for a row of numbers."""
+    zero, one = like(y[0], 0), like(y[0], 1)
+    if activation == RELU:
+        for o in range(y.size):
+            gz[o] = gy[o] if y[o] > zero else zero
+    elif activation == SIGMOID:
+        for o in range(y.size):
+            gz[o] = y[o] * (one - y[o]) * gy[o]
+    elif activation == TANH:
+        for o in range(y.size):
+            gz[o] = (one - y[o] * y[o]) * gy[o]
+    else:
+        for o in range(y.size):
+            gz[o] = gy[o]

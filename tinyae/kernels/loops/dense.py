@@ -27,7 +27,7 @@ import numpy as np
 from numba import prange
 
 from ..compiling import inner, kernel
-from .activating import RELU, SIGMOID, TANH, hyperbolic_tangent, like, relu, sigmoid
+from .activating import activate, like, through_activation
 from .losses import added, bce_with_logits_of, squared_error_of
 from .memory import array_at, matrix_at
 from .products import ROWS, product, share
@@ -65,20 +65,6 @@ def parameters(layers, l, kind):
         matrix_at(layers[l, W_AT], layers[l, INPUTS], O, kind),
         matrix_at(layers[l, B_AT], 1, O if layers[l, B_AT] else 0, kind),
     )
-
-
-@inner
-def activate(y, activation):
-    """y <- f(y), for one example."""
-    if activation == RELU:
-        for o in range(y.size):
-            y[o] = relu(y[o])
-    elif activation == SIGMOID:
-        for o in range(y.size):
-            y[o] = sigmoid(y[o])
-    elif activation == TANH:
-        for o in range(y.size):
-            y[o] = hyperbolic_tangent(y[o])
 
 
 @inner
@@ -138,24 +124,6 @@ def through(x, y, layers, first, last, joined, with_loss, N, hidden, part, parts
 
 
 # ---------------------------------------------------------------- backward
-
-
-@inner
-def through_activation(y, gy, activation, gz):
-    """gz <- f'(z) gy from y = f(z), for one example."""
-    zero, one = like(y[0], 0), like(y[0], 1)
-    if activation == RELU:
-        for o in range(y.size):
-            gz[o] = gy[o] if y[o] > zero else zero
-    elif activation == SIGMOID:
-        for o in range(y.size):
-            gz[o] = y[o] * (one - y[o]) * gy[o]
-    elif activation == TANH:
-        for o in range(y.size):
-            gz[o] = (one - y[o] * y[o]) * gy[o]
-    else:
-        for o in range(y.size):
-            gz[o] = gy[o]
 
 
 @inner

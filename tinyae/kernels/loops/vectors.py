@@ -154,18 +154,34 @@ def some(builder, vector, n):
 def masked(builder, name, result, address, *arguments):
     """Call LLVM's load or store that leaves out what a mask says."""
     vector = address.type.pointee
-    kind = f"v{vector.count}f{64 if isinstance(vector.element, ir.DoubleType) else 32}"
+    kind = f"v{vector.count}{'i8' if is_bytes(vector) else f'f{8 * bytes_of(vector)}'}"
     function_type = ir.FunctionType(result, [argument.type for argument in arguments])
     function = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.masked.{name}.{kind}.p0")
     return builder.call(function, arguments)
 
 
+def is_bytes(vector):
+    """Does it hold whole numbers of 8 bits?"""
+    return isinstance(vector.element, ir.IntType)
+
+
+def bytes_of(vector):
+    """How many bytes one of its numbers has."""
+    return 1 if is_bytes(vector) else 8 if isinstance(vector.element, ir.DoubleType) else 4
+
+
 def load_below(builder, address, n):
     """The vector at an address, zeros from place n on."""
     vector = address.type.pointee
-    align = ir.Constant(ir.IntType(32), 8 if isinstance(vector.element, ir.DoubleType) else 4)
+    align = ir.Constant(ir.IntType(32), bytes_of(vector))
     arguments = address, align, some(builder, vector, n), ir.Constant(vector, None)
     return masked(builder, "load", vector, address, *arguments)
+
+
+def store_below(builder, x, address, n):
+    """Write what is in the places of a vector below n."""
+    align = ir.Constant(ir.IntType(32), bytes_of(x.type))
+    masked(builder, "store", ir.VoidType(), address, x, address, align, some(builder, x.type, n))
 
 
 @intrinsic
@@ -182,10 +198,8 @@ def _load_some(typing, A, i, j, n):
 @intrinsic
 def _store_some(typing, x, A, i, j, n):
     def code(context, builder, signature, values):
-        vector = values[0].type
-        address = place(context, builder, signature.args[1], values[1], values[2:4], vector)
-        align = ir.Constant(ir.IntType(32), x.element.bitwidth // 8)
-        masked(builder, "store", ir.VoidType(), address, values[0], address, align, some(builder, vector, values[4]))
+        address = place(context, builder, signature.args[1], values[1], values[2:4], values[0].type)
+        store_below(builder, values[0], address, values[4])
         return context.get_dummy_value()
 
     return types.none(x, A, types.intp, types.intp, types.intp), code
