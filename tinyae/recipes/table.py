@@ -169,21 +169,22 @@ RECIPES = {
         ),
         Recipe(
             name="conv-digits",
-            about="a small convolutional autoencoder for 8x8 digits, code 2x2x2",
+            about="a convolutional autoencoder for 8x8 digits whose code is smaller than the image: 2x2x2 = 8 numbers",
             data="digits",
             encoder=(("conv", 16), ("pool", 2), ("conv", 32), ("pool", 2), ("conv", 2)),
-            decoder=(("conv", 32), ("up", 2), ("conv", 16), ("up", 2)),
+            decoder=(("conv", 64), ("up", 2), ("conv", 32), ("up", 2)),
             activation="relu",
             code_activation=None,
             output="sigmoid",
             init="he",
             loss="mse",
             optimizer="adam",
-            lr={**CONV_LR, "adam": 3e-3},
+            lr={**CONV_LR, "adam": 5e-3},
             batch_size=32,
-            epochs=20,
-            expected="",
-            source="our own",
+            epochs=30,
+            expected="held-out MSE 0.0134 (PCA with 8 components: 0.0245; the dense recipe digits, whose units see the whole "
+            "image, 0.0112)",
+            source="our own; the decoder is wider than the encoder, as it has more to do",
         ),
     ]
 }
