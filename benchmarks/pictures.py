@@ -2,12 +2,14 @@
 
 import statistics
 import textwrap
+from itertools import combinations
 
 from tinyae.plots import new_figure, save_figure
 
 from .report import quartiles
 
 OURS, OTHERS, INK = "#d95f02", "#9aa5b1", "#222222"
+COLOURS = [OTHERS, "#4a6fa5", OURS]
 PALETTE = ["#9aa5b1", "#d95f02", "#1b7a6e", "#7570b3"]
 
 
@@ -64,32 +66,84 @@ def draw_groups(results, path, title, note, unit="ms", scale=1.0, quantity="time
     finish(figure, path, title, note)
 
 
-def draw_shares(panels, path, title, note):
-    """For each heading a panel; in it for each case two bars, the share of the machine's own rate that was reached.
+def draw_shares(panels, path, title, note, names):
+    """For each heading a panel; in it for each case a bar per contestant, the share of the machine's own rate it reached.
 
-    ``panels`` is {heading: (what 100 % is, [(reference, fast), ...])}; the pairs are results with the keys "rate" and
-    "machine_rate" besides.
+    ``panels`` is {heading: (what 100 % is, [{contestant: result}, ...])}; the results have the keys "rate" and
+    "machine_rate" besides. ``names`` is {contestant: what to call it}, from the top bar to the lowest, which is ours; it is
+    compared with the one above it.
     """
-    rows = max(len(pairs) for _, pairs in panels.values())
-    figure = new_figure(9 * len(panels), 0.56 * rows + 3.6)
-    for axis, (heading, (whole, pairs)) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
-        for place, pair in enumerate(pairs):
-            for entry, offset, colour in zip(pair, (-0.2, 0.2), (OTHERS, OURS)):
-                full = 100 * entry["rate"] * entry["median_ms"] / entry["machine_rate"]  # percent times milliseconds
-                shares = [full / time for time in entry["times_ms"]]
-                draw_bar(axis, place + offset, shares, 0.36, colour, f"{entry['median_ms'] * 1e3:,.0f} µs")
-            ratio = pair[0]["median_ms"] / pair[1]["median_ms"]
-            beside(axis, place, f"{ratio:.{2 if ratio < 2 else 1}f}", color=OURS, fontsize=15)
-        beside(axis, -0.9, "times\nas fast", color=OURS, fontsize=12)
-        axis.set_yticks(range(len(pairs)), [reference["case"] for reference, _ in pairs], fontsize=13)
-        axis.axvline(100, color=INK, linewidth=1.5, linestyle="--", zorder=0.5)
-        style(axis, heading, f"percent of what the machine can do:\n{whole}")
-        axis.set_xlim(0, max(130, 1.1 * axis.get_xlim()[1]))
-        axis.set_ylim(rows - 0.4, -0.6)
-    handles = [axis.barh(0, 0, color=colour) for colour in (OTHERS, OURS)]
-    names = ["reference: the definition, in NumPy", "fast: the kernel"]
-    figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=13, frameon=False)
+    columns = in_columns({heading: len(cases) + 4 for heading, (_, cases) in panels.items()})
+    height = max(map(sum, (column.values() for column in columns)))
+    figure = new_figure(9.5 * len(columns), 0.62 * height + 1.5)
+    for part, column in zip(figure.subfigures(1, len(columns), squeeze=False)[0], columns):
+        rest = height - sum(column.values())  # empty, so that bars are as thick as in the longest column
+        axes = part.subplots(
+            len(column) + (rest > 0), 1, squeeze=False, height_ratios=[*column.values(), *[rest] * (rest > 0)]
+        )
+        for axis, heading in zip(axes[:, 0], column):
+            draw_share_panel(axis, heading, *panels[heading], names)
+        if rest:
+            axes[-1, 0].set_axis_off()
+    shown = [name for name in names if any(name in found for _, cases in panels.values() for found in cases)]
+    handles = [axis.barh(0, 0, color=COLOURS[names_place(names, name)]) for name in shown]
+    figure.legend(
+        handles,
+        [names[name] for name in shown],
+        loc="outside lower center",
+        ncols=len(shown),
+        fontsize=13,
+        frameon=False,
+    )
     finish(figure, path, title, note)
+
+
+def in_columns(heights):
+    """{name: height} divided into one or two columns, the longer as short as can be; the first name is in the first."""
+    first, *others = heights
+    if not others:
+        return [heights]
+    choices = [{first, *chosen} for n in range(len(others)) for chosen in combinations(others, n)]
+    total = sum(heights.values())
+    left = min(choices, key=lambda chosen: max(height := sum(heights[name] for name in chosen), total - height))
+    return [{name: heights[name] for name in heights if (name in left) == is_left} for is_left in (True, False)]
+
+
+def draw_share_panel(axis, heading, whole, cases, names):
+    """One panel of ``draw_shares``."""
+    *others, ours = names
+    base = [name for name in others if any(name in found for found in cases)][-1]
+    for place, found in enumerate(cases):
+        present = [name for name in names if name in found]
+        height = 0.8 / len(present)
+        for i, name in enumerate(present):
+            entry = found[name]
+            full = 100 * entry["rate"] * entry["median_ms"] / entry["machine_rate"]  # percent times milliseconds
+            shares = [full / time for time in entry["times_ms"]]
+            offset = (i - (len(present) - 1) / 2) * height
+            colour = COLOURS[names_place(names, name)]
+            draw_bar(axis, place + offset, shares, 0.9 * height, colour, duration(entry["median_ms"]))
+        if base in found:
+            ratio = found[base]["median_ms"] / found[ours]["median_ms"]
+            beside(axis, place, f"{ratio:.{2 if ratio < 2 else 1}f}", color=OURS, fontsize=15)
+    beside(axis, -1, f"times as fast\nas {names[base].split(':')[0]}", color=OURS, fontsize=12)
+    titles = [next(iter(found.values()))["case"] for found in cases]
+    axis.set_yticks(range(len(cases)), titles, fontsize=13)
+    axis.axvline(100, color=INK, linewidth=1.5, linestyle="--", zorder=0.5)
+    style(axis, heading, f"percent of what the machine can do:\n{whole}")
+    axis.set_xlim(0, max(130, 1.1 * axis.get_xlim()[1]))
+    axis.set_ylim(len(cases) - 0.4, -0.6)
+
+
+def names_place(names, name):
+    """A contestant's place among the colours: the last one's is the last."""
+    place = list(names).index(name)
+    return -1 if place == len(names) - 1 else place
+
+
+def duration(ms):
+    """A time with a unit that keeps it short."""
+    return f"{ms * 1e3:,.0f} µs" if ms < 10 else f"{ms:,.0f} ms"
 
 
 def beside(axis, place, text, **look):
