@@ -6,39 +6,42 @@ from itertools import combinations
 
 from tinyae.plots import new_figure, save_figure
 
-from .report import quartiles
+from .report import quartiles, values
 
 OURS, OTHERS, INK = "#d95f02", "#9aa5b1", "#222222"
 COLOURS = [OTHERS, "#4a6fa5", OURS]
+BLUES = ["#4a6fa5", "#7a7a7a", "#1b7a6e", "#7570b3", "#8c6d46"]
 PALETTE = ["#9aa5b1", "#d95f02", "#1b7a6e", "#7570b3"]
 
 
-def draw_panels(results, path, title, note, labels, highlighted, unit="ms", scale=1.0):
+def draw_panels(results, path, title, note, labels, highlighted, quantity="ms per step", scale=1.0):
     """One panel per case with one bar per contestant, those in ``highlighted`` in a colour of their own.
 
-    ``labels`` is {contestant: what to call it}, in the order from top to bottom. ``scale`` turns
-    milliseconds into ``unit``.
+    ``labels`` is {contestant: what to call it}, in the order from top to bottom. ``scale`` turns what was measured
+    into the unit of ``quantity``.
     """
-    cases = list(dict.fromkeys(entry["case"] for entry in results))
-    present = {entry["contestant"] for entry in results}
-    names = [name for name in labels if name in present]
+    found = {}
+    for entry in results:
+        found.setdefault(entry["case"], {})[entry["contestant"]] = [value * scale for value in values(entry)]
+    cases = list(found)
     columns = min(2, len(cases))
-    rows = -(-len(cases) // columns)
-    figure = new_figure(max(9, 6.2 * columns + 1.2), rows * (0.46 * len(names) + 1.1) + 1.3)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for i, (axis, case) in enumerate(zip(panels, cases)):
-        found = {entry["contestant"]: entry["times_ms"] for entry in results if entry["case"] == case}
-        for place, name in enumerate(names):
-            if name in found:
-                times = [time * scale for time in found[name]]
-                draw_bar(axis, place, times, 0.72, OURS if name in highlighted else OTHERS)
-            else:
-                axis.text(0, place, " not measured", va="center", fontsize=12, color="0.45")
-        axis.set_yticks(range(len(names)), [labels[name] for name in names] if i % columns == 0 else [], fontsize=13)
-        axis.set_ylim(len(names) - 0.4, -0.6)
-        style(axis, case, f"{unit} per step")
-    for axis in panels[len(cases) :]:
-        axis.set_axis_off()
+    lines = [cases[i : i + columns] for i in range(0, len(cases), columns)]
+    names = [[name for name in labels if any(name in found[case] for case in line)] for line in lines]
+    heights = [0.46 * len(shown) + 1.1 for shown in names]
+    figure = new_figure(max(9, 6.2 * columns + 1.2), sum(heights) + 1.3)
+    panels = figure.subplots(len(lines), columns, squeeze=False, height_ratios=heights)
+    for axes, line, shown in zip(panels, lines, names):
+        for axis, case in zip(axes, line):
+            for place, name in enumerate(shown):
+                if name in found[case]:
+                    draw_bar(axis, place, found[case][name], 0.72, OURS if name in highlighted else OTHERS)
+                else:
+                    axis.text(0, place, " not measured", va="center", fontsize=12, color="0.45")
+            axis.set_yticks(range(len(shown)), [labels[name] for name in shown] if case == line[0] else [], fontsize=13)
+            axis.set_ylim(len(shown) - 0.4, -0.6)
+            style(axis, "\n".join(textwrap.wrap(case, 48)), quantity)
+        for axis in axes[len(line) :]:
+            axis.set_axis_off()
     finish(figure, path, title, note)
 
 
@@ -130,7 +133,7 @@ def draw_share_panel(axis, heading, whole, cases, names):
     titles = [next(iter(found.values()))["case"] for found in cases]
     axis.set_yticks(range(len(cases)), titles, fontsize=13)
     axis.axvline(100, color=INK, linewidth=1.5, linestyle="--", zorder=0.5)
-    style(axis, heading, f"percent of what the machine can do:\n{whole}")
+    style(axis, heading, f"percent of what the machine can do:\n{textwrap.fill(whole, 40)}")
     axis.set_xlim(0, max(130, 1.1 * axis.get_xlim()[1]))
     axis.set_ylim(len(cases) - 0.4, -0.6)
 
@@ -144,6 +147,50 @@ def names_place(names, name):
 def duration(ms):
     """A time with a unit that keeps it short."""
     return f"{ms * 1e3:,.0f} µs" if ms < 10 else f"{ms:,.0f} ms"
+
+
+def draw_lines(panels, path, title, note, labels, highlighted, quantity):
+    """A panel for each heading with a line per contestant, both axes logarithmic, its name at its end.
+
+    ``panels`` is {heading: (what grows, how to write its values, {contestant: {value: measured}})}.
+    """
+    figure = new_figure(8.6 * len(panels), 5.6)
+    others = [name for name in labels if name not in highlighted]
+    for axis, (heading, (grows, form, lines)) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+        sizes = sorted({size for line in lines.values() for size in line})
+        axis.set(xscale="log", yscale="log")
+        ends = []
+        for name, line in lines.items():
+            colour = OURS if name in highlighted else BLUES[others.index(name) % len(BLUES)]
+            width, points = 3.5 if name in highlighted else 2, sorted(line.items())
+            axis.plot(*zip(*points), color=colour, linewidth=width, marker="o", markersize=6)
+            ends.append((points[-1][1], points[-1][0], labels[name], colour))
+        axis.set_xticks(sizes, [form.format(size) for size in sizes], fontsize=12)
+        axis.set_xticks([], minor=True)
+        axis.yaxis.get_major_locator().set_params(subs=(1, 1.5, 2, 3, 5, 7))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.set_yticks([], minor=True)
+        axis.tick_params(axis="y", labelsize=12)
+        axis.set_xlabel(grows, fontsize=13)
+        axis.set_ylabel(quantity, fontsize=13)
+        axis.set_title(heading, fontsize=15, loc="left")
+        axis.grid(alpha=0.3, which="both")
+        axis.spines[["top", "right"]].set_visible(False)
+        label_ends(figure, axis, ends)
+    finish(figure, path, title, note)
+
+
+def label_ends(figure, axis, ends):
+    """Write each line's name and last value behind its end, moved apart where they would cover each other."""
+    figure.draw_without_rendering()
+    height, last = axis.get_window_extent().height, -1.0
+    for value, size, name, colour in sorted(ends):
+        place = axis.transAxes.inverted().transform(axis.transData.transform((size, value)))
+        last = max(place[1], last + 0.22 * figure.dpi / height)
+        axis.annotate(
+            f"{name}  {value:.3g}", xy=(size, value), xytext=(1.03, last), textcoords="axes fraction", va="center",
+            color=colour, fontsize=13, annotation_clip=False,
+        )  # fmt: skip
 
 
 def beside(axis, place, text, **look):

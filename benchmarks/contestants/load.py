@@ -39,6 +39,15 @@ def busy_seconds():
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
+def available_memory():
+    """The bytes that a program could still have, or None where the system does not tell."""
+    try:
+        with open("/proc/meminfo") as lines:
+            return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), None)
+    except OSError:
+        return None
+
+
 def peak_memory():
     """The most memory that this process has held so far, in bytes, or None where the system does not tell."""
     try:

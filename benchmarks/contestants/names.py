@@ -18,7 +18,7 @@ CONTESTANTS = {
     "tinyae-fit": Entry("with_tinyae", "TinyaeFit", "tinyae, fit"),
     "torch": Entry("with_torch", "Torch", "PyTorch", ("dense",)),
     "torch-fused": Entry("with_torch", "TorchFused", "PyTorch, fused Adam"),
-    "torch-channels-last": Entry("with_torch", "TorchChannelsLast", "PyTorch, the same channels last", ("conv",)),
+    "torch-channels-last": Entry("with_torch", "TorchChannelsLast", "PyTorch, channels last", ("conv",)),
     "torch-compiled": Entry("with_torch", "TorchCompiled", "PyTorch, compiled"),
     "jax": Entry("with_jax", "Jax", "JAX, jit"),
     "jax-inside": Entry("with_jax", "JaxInside", "JAX, jit that also cuts the batch", ("dense",)),

@@ -6,7 +6,6 @@ Images are NCHW, which is PyTorch's default; "channels last" is another order of
 import os
 import shutil
 
-import numpy as np
 import torch
 from torch.nn.functional import mse_loss
 
@@ -22,8 +21,9 @@ class Torch(Contestant):
 
     def __init__(self, model, weights, images, batch):
         super().__init__(model, weights, images, batch)
-        X = images if images.ndim == 2 else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-        self.X = torch.from_numpy(X).to(memory_format=self.memory_format)
+        if images.ndim == 4:  # grey images: NCHW in the same memory
+            images = images.reshape(len(images), 1, *images.shape[1:3])
+        self.X = torch.from_numpy(images).to(memory_format=self.memory_format)
         self.model = sequential(model, weights).to(memory_format=self.memory_format)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=LR, betas=(BETA1, BETA2), eps=EPS, fused=self.fused

@@ -113,19 +113,28 @@ class Bench:
         self.name, self.path = name, images
         self.images, self.prepared = None, {}
 
-    def prepare(self, case, steps):
-        """Build the model of a case; returns the losses of its first steps."""
+    def load(self):
+        """Import the framework, and read the images; returns the contestant's class."""
         entry = CONTESTANTS[self.name]
-        make = getattr(importlib.import_module(f"benchmarks.contestants.{entry.module}"), entry.class_name)
         if self.images is None:
             self.images = np.load(self.path)  # once: all cases look at the same numbers
+        return getattr(importlib.import_module(f"benchmarks.contestants.{entry.module}"), entry.class_name)
+
+    def loaded(self):
+        """``load``, and how much memory that has taken."""
+        self.load()
+        return peak_memory()
+
+    def prepare(self, case, steps):
+        """Build the model of a case; returns the losses of its first steps."""
+        make = self.load()
         images = shaped(self.images[: case.images], case.model.shape)
         self.prepared[case] = contestant = make(case.model, initial_weights(case.model.layers), images, case.batch)
         return [float(loss) for loss in contestant.losses(steps)]
 
     def about(self):
         """Versions, threads, precision: asked when all is loaded."""
-        return next(iter(self.prepared.values())).about()
+        return self.load().about()
 
     def steps_for(self, case):
         """How many steps are timed together; where steps are taken by fit, a call of at least some whole epochs."""
