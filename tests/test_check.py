@@ -9,6 +9,8 @@ from tinyae.apply import apply
 from tinyae.errors import DtypeError, TapeError
 from tinyae.losses import MSE, CrossEntropy
 
+from . import wrong_image_rules
+
 rng = np.random.default_rng(1)
 X, Y, W, B = rng.normal(size=(3, 4)), rng.normal(size=(3, 4)), rng.normal(size=(4, 2)), rng.normal(size=2)
 V = rng.normal(size=4)
@@ -50,6 +52,7 @@ WRONG = [
     ("NaN", ops.Exp, lambda xp, s, gY: gY * np.nan, [X], {}),
     ("one element slightly off", ops.Exp, lambda xp, s, gY: gY * s[0] * (1 + 1e-4 * (xp.arange(12).reshape(3, 4) == 7)), [X], {}),
     ("a float32 in the middle", ops.Exp, lambda xp, s, gY: (gY * s[0]).astype("float32"), [X], {}),
+    *wrong_image_rules.WRONG,
 ]  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from hypothesis.extra import numpy as hnp
 import tinyae as ta
 from tinyae.ops import OPERATIONS
 
+from .image_cases import IMAGES
+
 LABELS = np.array([2, 0, 1])
 MASK = np.array([[True, False, True, False], [False, True, True, False], [True, True, False, False]])
 
@@ -179,6 +181,7 @@ CASES = {
         )
         for reduction in ("mean", "none")
     ],
+    **IMAGES,
 }
 
 

@@ -89,6 +89,73 @@ PAIRS = {
 }  # fmt: skip
 
 
+def first(x):
+    """Channels first, as PyTorch has them."""
+    return x.permute(0, 3, 1, 2)
+
+
+def last(x):
+    return x.permute(0, 2, 3, 1)
+
+
+def padded(x, padding, value=0.0):
+    """PyTorch pads alike above and below; other paddings are made before."""
+    (top, bottom), (left, right) = padding
+    return F.pad(first(x), (left, right, top, bottom), value=value)
+
+
+def torch_convolution(stride=1, padding=((0, 0), (0, 0)), dilation=1):
+    return lambda x, w, b: last(F.conv2d(padded(x, padding), w.permute(3, 2, 0, 1), b, stride, 0, dilation))
+
+
+def torch_transposed(stride, padding, output_padding):
+    return lambda x, w, b: last(F.conv_transpose2d(first(x), w.permute(2, 3, 0, 1), b, stride, padding, output_padding))
+
+
+def torch_block(x, w, b):
+    y = F.conv2d(F.interpolate(first(x), scale_factor=2), w.permute(3, 2, 0, 1), b, padding="same")
+    return last(F.max_pool2d(torch.tanh(y), 2))
+
+
+X, X1, W, B = (2, 7, 6, 3), (2, 5, 8, 1), (3, 3, 3, 4), (4,)
+ONES, UNEVEN = ((1, 1), (1, 1)), ((2, 0), (1, 3))
+IMAGES = {
+    "conv2d": (ta.conv2d, torch_convolution(padding=ONES), [X, W, B]),
+    "conv2d, valid": (lambda x, w, b: ta.conv2d(x, w, b, 1, "valid"), torch_convolution(), [X, W, B]),
+    "conv2d, stride": (lambda x, w, b: ta.conv2d(x, w, b, (2, 3), 1), torch_convolution((2, 3), ONES), [X, W, B]),
+    "conv2d, one channel": (ta.conv2d, torch_convolution(padding=((2, 2), (1, 2))), [X1, (5, 4, 1, 2), (2,)]),
+    "conv2d, all": (
+        lambda x, w, b: ta.conv2d(x, w, b, (1, 2), UNEVEN, (2, 1)),
+        torch_convolution((1, 2), UNEVEN, (2, 1)), [X, (2, 3, 3, 1), (1,)]),
+    "conv2d_transpose": (ta.conv2d_transpose, torch_transposed(2, 0, 0), [X, (2, 2, 3, 4), B]),
+    "conv2d_transpose, stride 1": (
+        lambda x, w, b: ta.conv2d_transpose(x, w, b, 1, "same"), torch_transposed(1, 1, 0), [X, W, B]),
+    "conv2d_transpose, all": (
+        lambda x, w, b: ta.conv2d_transpose(x, w, b, (2, 3), 1, (14, 18)),
+        torch_transposed((2, 3), 1, (1, 2)), [X, (3, 3, 3, 1), (1,)]),
+    "conv_block": (lambda x, w, b: ta.conv_block(x, w, b, 2, "same", "tanh", 2), torch_block, [X, W, B]),
+    "max_pool2d": (ta.max_pool2d, lambda x: last(F.max_pool2d(first(x), 2)), [X]),
+    "max_pool2d, same": (
+        lambda x: ta.max_pool2d(x, 3, 2, "same"),
+        lambda x: last(F.max_pool2d(padded(x, ((1, 1), (0, 1)), -np.inf), 3, 2)), [X]),
+    "avg_pool2d": (lambda x: ta.avg_pool2d(x, (2, 3)), lambda x: last(F.avg_pool2d(first(x), (2, 3))), [X]),
+    "avg_pool2d, padding": (
+        lambda x: ta.avg_pool2d(x, 3, 2, 1),
+        lambda x: last(F.avg_pool2d(first(x), 3, 2, 1, count_include_pad=False)), [X]),
+    "global average": (lambda x: ta.GlobalAvgPool2D()(x), lambda x: F.adaptive_avg_pool2d(first(x), 1)[:, :, 0, 0], [X]),
+    "upsample_nearest": (
+        lambda x: ta.upsample_nearest(x, (2, 3)), lambda x: last(F.interpolate(first(x), scale_factor=(2, 3))), [X]),
+    "upsample_bilinear": (
+        lambda x: ta.upsample_bilinear(x, (2, 3)),
+        lambda x: last(F.interpolate(first(x), scale_factor=(2, 3), mode="bilinear", align_corners=False)), [X]),
+    "pad2d": (lambda x: ta.pad2d(x, UNEVEN), lambda x: last(padded(x, UNEVEN)), [X]),
+    "batch_norm": (ta.batch_norm, lambda x, g, b: F.batch_norm(x, None, None, g, b, training=True), [(6, 4), B, B]),
+    "batch_norm, images": (
+        ta.batch_norm, lambda x, g, b: last(F.batch_norm(first(x), None, None, g, b, training=True)), [X, (3,), (3,)]),
+}  # fmt: skip
+PAIRS |= IMAGES
+
+
 @pytest.mark.parametrize("name", PAIRS)
 def test_values_and_gradients_agree(name, rng):
     ours, theirs, shapes = PAIRS[name]
@@ -110,6 +177,54 @@ def test_every_operation_is_compared():
     from tinyae.ops import OPERATIONS
 
     assert set(OPERATIONS) <= set(PAIRS)
+
+
+def test_running_statistics_are_theirs(rng):
+    """Their momentum is 1 minus ours."""
+    ours, theirs = ta.BatchNorm(3, momentum=0.8).astype("float64"), torch.nn.BatchNorm2d(3, momentum=0.2).double()
+    for _ in range(3):
+        x = rng.normal(2, 3, size=(4, 5, 6, 3))
+        y = ours(x)
+        z = theirs(torch.tensor(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        assert np.allclose(y.numpy(), z.detach().numpy(), rtol=1e-10, atol=1e-12)
+    for name, tensor in theirs.state_dict().items():
+        if name.startswith("running"):
+            assert np.allclose(ours.state_dict()[name], tensor.numpy(), rtol=1e-12)
+    z = theirs.eval()(torch.tensor(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    assert np.allclose(ours.eval()(x).numpy(), z.detach().numpy(), rtol=1e-10, atol=1e-12)
+
+
+def test_three_training_steps_of_a_convolutional_autoencoder_in_float32(rng):
+    x = rng.random((24, 8, 8, 1), dtype=np.float32)
+    ta.manual_seed(0)
+    channels = [(1, 6), (6, 5), (5, 6), (6, 1)]
+    convs = [ta.Conv2D(i, o, activation="relu" if o > 1 else "sigmoid") for i, o in channels]
+    pool, up = ta.MaxPool2D(), ta.UpSampling2D()
+    model = ta.Autoencoder(ta.Sequential(convs[0], pool, convs[1], pool), ta.Sequential(convs[2], up, convs[3], up))
+    twins = [torch.nn.Conv2d(i, o, 3, padding=1) for i, o in channels]
+    with torch.no_grad():
+        for conv, twin in zip(convs, twins):
+            twin.weight.copy_(torch.tensor(conv.weight.numpy()).permute(3, 2, 0, 1))
+            twin.bias.zero_()
+    nn = torch.nn
+    theirs = nn.Sequential(twins[0], nn.ReLU(), nn.MaxPool2d(2), twins[1], nn.ReLU(), nn.MaxPool2d(2), twins[2], nn.ReLU(),
+                           nn.Upsample(scale_factor=2), twins[3], nn.Sigmoid(), nn.Upsample(scale_factor=2))  # fmt: skip
+    optimizer, losses = torch.optim.Adam(theirs.parameters(), lr=1e-3), []
+    for start in range(0, 24, 8):
+        batch = torch.tensor(x[start : start + 8]).permute(0, 3, 1, 2)
+        optimizer.zero_grad()
+        value = F.mse_loss(theirs(batch), batch)
+        value.backward()
+        optimizer.step()
+        losses.append(value.item())
+    seen = []
+    note = type("Note", (ta.Callback,), {"on_batch_end": lambda self, batch, logs: seen.append(logs["loss"])})()
+    model.fit(x, 1, batch_size=8, shuffle=False, callbacks=[note], progress=False)
+    assert np.allclose(seen, losses, rtol=1e-5)
+    for conv, twin in zip(convs, twins):
+        weight = twin.weight.detach().permute(2, 3, 1, 0).numpy()
+        assert np.abs(conv.weight.numpy() - weight).max() < 1e-5
+        assert np.abs(conv.bias.numpy() - twin.bias.detach().numpy()).max() < 1e-5
 
 
 OPTIMIZERS = {

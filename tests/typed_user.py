@@ -95,3 +95,20 @@ def train_over_interruptions(path: str) -> ta.History:
     (digits, labels), _ = ta.datasets.load_mnist()
     print(digits.shape, labels.dtype, y is None, y_test is None, ta.AdaGrad(model.parameters()))
     return second
+
+
+def train_on_images(images: np.ndarray[Any, Any]) -> ta.Tensor:
+    """Convolutions and all that goes with them."""
+    encoder = ta.Sequential(
+        ta.Conv2D(1, 8, activation="relu"), ta.MaxPool2D(2, padding="same"), ta.ZeroPad2D(((0, 1), (0, 1))),
+        ta.Conv2D(8, 8, (3, 2), stride=(1, 2), padding=1, dilation=1, bias=False), ta.BatchNorm(8), ta.AvgPool2D((1, 2)),
+    )  # fmt: skip
+    decoder = ta.Sequential(
+        ta.UpSampling2D(2, "bilinear"), ta.Conv2DTranspose(8, 1, padding="valid", output_size=(9, 9)), ta.Crop2D(1)
+    )
+    history: ta.History = ta.Autoencoder(encoder, decoder).fit(images, 2)
+    x = ta.conv2d(images, np.ones((3, 3, 1, 2)), stride=2, padding=((1, 1), (0, 1)))
+    x = ta.conv_block(x, np.ones((3, 3, 2, 2)), np.zeros(2), activation="relu", pool=((2, 2), "same"))
+    x = ta.conv2d_transpose(ta.max_pool2d(ta.avg_pool2d(ta.pad2d(x, 1))), np.ones((2, 2, 2, 1)), output_size=4)
+    print(history["loss"], ta.GlobalAvgPool2D()(x))
+    return ta.batch_norm(ta.upsample_bilinear(ta.upsample_nearest(x, (2, 1))), [1.0], [0.0])

@@ -10,6 +10,7 @@ from typing import Any
 from . import ops
 from .apply import apply
 from .errors import DtypeError, RangeError, ShapeError, brief, known_name, require_integer, require_number
+from .ops.convolution import require_kernel
 from .ops.linear import JOINED as JOINED
 from .ops.resizing import require_images
 from .ops.windows import same_padding, transposed_padding
@@ -134,10 +135,10 @@ def conv2d(
 ) -> Tensor:
     """Convolution. Shapes: (N, H, W, C), (kh, kw, C, O), (O,) -> (N, H', W', O); formulas in ``ops/convolution.py``.
 
-    ``padding`` is ``"same"`` (as Keras has it: ceil(H / stride) rows of output, surplus padding at the bottom and right),
-    ``"valid"`` (none), a number for all sides, or ((top, bottom), (left, right)).
+    ``padding`` is ``"same"`` (as Keras has it: ceil(H / stride) rows of output, surplus padding at the bottom and
+    right), ``"valid"`` (none), a number for all sides, or ((top, bottom), (left, right)).
     """
-    x, weight = as_images("conv2d", x), as_tensor(weight, "conv2d")
+    x, weight = as_images("conv2d", x), as_kernel("conv2d", weight)
     stride, dilation = pair("conv2d", "stride", stride), pair("conv2d", "dilation", dilation)
     where = resolved_padding("conv2d", padding, x.shape, weight.shape, stride, dilation)
     bias = _or_zeros(bias, weight)
@@ -154,18 +155,18 @@ def conv2d_transpose(
 ) -> Tensor:
     """Transposed convolution. Shapes: (N, H, W, C), (kh, kw, C, O), (O,) -> (N, H', W', O).
 
-    For a convolution that made images of H x W with this kernel, stride and padding, it leads back to the size they were
-    made from. With a stride several sizes are possible: ``output_size`` chooses one, else it is stride * H for ``"same"``, and
-    the smallest for others.
+    For a convolution that made images of H x W with this kernel, stride and padding, it leads back to the size they
+    were made from. With a stride several sizes are possible: ``output_size`` chooses one, else it is stride * H for
+    ``"same"``, and the smallest for others.
     """
-    x, weight = as_images("conv2d_transpose", x), as_tensor(weight, "conv2d_transpose")
+    x, weight = as_images("conv2d_transpose", x), as_kernel("conv2d_transpose", weight)
     stride = pair("conv2d_transpose", "stride", stride)
     if output_size is not None:
         output_size = pair("conv2d_transpose", "output_size", output_size)
-    if not isinstance(padding, str):
-        padding = resolved_padding("conv2d_transpose", padding, x.shape, weight.shape, stride)
-    elif padding != "same":
+    if isinstance(padding, str):
         padding = padding_name("conv2d_transpose", padding)
+    else:
+        padding = sides("conv2d_transpose", "padding", padding)
     where, more = transposed_padding(x.shape[1:3], weight.shape[:2], stride, padding, output_size)
     bias = _or_zeros(bias, weight)
     return apply(ops.Conv2DTranspose, x, weight, bias, stride=stride, padding=where, output_padding=more)
@@ -174,7 +175,7 @@ def conv2d_transpose(
 def conv_block(
     x: TensorLike,
     weight: TensorLike,
-    bias: TensorLike,
+    bias: TensorLike | None = None,
     upsample: int = 1,
     padding: Padding = "same",
     activation: str | None = None,
@@ -182,9 +183,10 @@ def conv_block(
 ) -> Tensor:
     """max_pool2d(activation(conv2d(upsample_nearest(x), weight, bias))) as one operation, for relu, sigmoid and tanh.
 
-    ``pool`` is the size of the pooling, which is its stride too, or (size, padding), or None; ``upsample`` 1 leaves that out.
+    ``pool`` is the size of the pooling, which is its stride too, or (size, padding), or None; ``upsample`` 1 leaves
+    that out.
     """
-    x, weight = as_images("conv_block", x), as_tensor(weight, "conv_block")
+    x, weight = as_images("conv_block", x), as_kernel("conv_block", weight)
     upsample = require_integer("conv_block", "upsample", upsample, at_least=1)
     large = (x.shape[0], x.shape[1] * upsample, x.shape[2] * upsample, x.shape[3])
     where = resolved_padding("conv_block", padding, large, weight.shape)
@@ -195,6 +197,7 @@ def conv_block(
         pool = (size, resolved_padding("conv_block", pool_padding, convolved, size, size))
     if activation is not None:
         activation = known_name("activation of conv_block", activation, JOINED)
+    bias = _or_zeros(bias, weight)
     return apply(ops.ConvBlock, x, weight, bias, upsample=upsample, padding=where, activation=activation, pool=pool)
 
 
@@ -246,6 +249,13 @@ def as_images(name, x):
     x = as_tensor(x, name)
     require_images(name, x.shape)
     return x
+
+
+def as_kernel(name, weight):
+    """Weights of a convolution as a tensor with their rank."""
+    weight = as_tensor(weight, name)
+    require_kernel(name, weight.shape)
+    return weight
 
 
 def pair(owner, name, value, at_least=1):

@@ -1,15 +1,15 @@
 """Layers for images: convolution, pooling, upsampling, borders. Images are "channels last": (N, H, W, C).
 
-Sizes that may differ between height and width (``kernel_size``, ``stride``, ``dilation``, ``size``) are given as one int or
-as a pair (height, width), and stand on the layer as an int wherever both are equal. What is computed is in ``ops/``.
+Sizes that may differ between height and width (``kernel_size``, ``stride``, ``dilation``, ``size``) are given as one
+int or as a pair (height, width), and stand on the layer as an int wherever both are equal. What is computed is in
+``ops/``.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from .. import functional as F
-from ..errors import ShapeError, known_name
-from ..errors import require_integer as integer
+from ..errors import ShapeError, known_name, require_integer
 from ..ops.resizing import require_images
 from ..tensor import Tensor
 from .init import INITIALISERS, initial_bias, initial_weight
@@ -24,8 +24,8 @@ class Convolution(Module):
 
     def _set_up(self, in_channels, out_channels, kernel_size, stride, padding, activation, init, bias):
         name = type(self).__name__
-        self.in_channels = integer(name, "in_channels", in_channels, at_least=1)
-        self.out_channels = integer(name, "out_channels", out_channels, at_least=1)
+        self.in_channels = require_integer(name, "in_channels", in_channels, at_least=1)
+        self.out_channels = require_integer(name, "out_channels", out_channels, at_least=1)
         self.kernel_size = one_or_two(name, "kernel_size", kernel_size)
         self.stride = one_or_two(name, "stride", stride)
         self.padding = given_padding(name, padding)
@@ -105,10 +105,12 @@ class Conv2D(Convolution):
         return taps * self.in_channels, taps * self.out_channels
 
     def _convolve(self, x, activation):
-        joined = activation is None or activation in F.JOINED
-        if joined and self.stride == self.dilation == 1 and self.bias is not None:
-            return F.conv_block(x, self.weight, self.bias, 1, self.padding, activation)
-        y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
+        if self.stride == self.dilation == 1:  # there are kernels for this, and some activations are part of it
+            joined = activation if activation in F.JOINED else None
+            y = F.conv_block(x, self.weight, self.bias, 1, self.padding, joined)
+            activation = None if joined else activation
+        else:
+            y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation)
         return y if activation is None else F.ACTIVATIONS[activation](y)
 
     def config(self) -> dict[str, Any]:
@@ -120,8 +122,8 @@ class Conv2D(Convolution):
 class Conv2DTranspose(Convolution):
     """activation(transposed convolution + b): each input pixel adds its multiple of the kernel to a larger image.
 
-    The size goes the way back of a Conv2D with this kernel, stride and padding. With a stride several sizes lead to one,
-    so there are several ways back. Without ``output_size`` this one is taken:
+    The size goes the way back of a Conv2D with this kernel, stride and padding. With a stride several sizes lead to
+    one, so there are several ways back. Without ``output_size`` this one is taken:
 
     ===================  ===========================================
     padding              H'
@@ -194,8 +196,8 @@ class Pooling(Module):
 class MaxPool2D(Pooling):
     """The largest number of each window, channel by channel; of equal ones the first takes the gradient. NaN wins.
 
-    Shapes: (N, H, W, C) -> (N, H', W', C). H' is (H - size) // stride + 1 for ``"valid"``: rows that fill no window are lost;
-    ceil(H / stride) for ``"same"``, where padded places never win.
+    Shapes: (N, H, W, C) -> (N, H', W', C). H' is (H - size) // stride + 1 for ``"valid"``: rows that fill no window
+    are lost; ceil(H / stride) for ``"same"``, where padded places never win.
 
     Parameters
     ----------

@@ -14,14 +14,15 @@ from .module import Module
 class BatchNorm(Module):
     r"""Each feature (channel) at mean 0 and variance 1, then times ``gamma`` plus ``beta``, which are trained.
 
-    In training mean and variance are those of the batch, over all axes but the last: over N for rows, over N, H and W for
-    images. In evaluation they are ``running_mean`` and ``running_var``, so that an example's output does not depend on
-    the others of its batch. After each batch in training
+    In training mean and variance are those of the batch, over all axes but the last: over N for rows, over N, H and W
+    for images. In evaluation they are ``running_mean`` and ``running_var``, so that an example's output does not
+    depend on the others of its batch. After each batch in training
 
     .. math:: running \leftarrow momentum \cdot running + (1 - momentum) \cdot batch
 
-    as Keras counts it; PyTorch's ``momentum`` is 1 minus ours. The batch is normalised by its biased variance, divided by m,
-    while ``running_var`` collects the unbiased one, divided by m - 1, as in the paper and in PyTorch (Keras: biased).
+    as Keras counts it; PyTorch's ``momentum`` is 1 minus ours. The batch is normalised by its biased variance,
+    divided by m, while ``running_var`` collects the unbiased one, divided by m - 1, as in the paper and in PyTorch
+    (Keras 3: biased).
 
     Shapes: (N, F) or (N, H, W, F), kept; ``gamma``, ``beta``, ``running_mean``, ``running_var`` (F,).
 
@@ -53,6 +54,7 @@ class BatchNorm(Module):
         if not self.training:
             scale = self.gamma / (self.running_var + self.eps).sqrt()
             return x * scale + (self.beta - self.running_mean * scale)
+        unrepeatable("updates running statistics")
         m = x.size // self.features
         if m == 1:
             raise ShapeError(
@@ -65,7 +67,6 @@ class BatchNorm(Module):
 
     def _remember(self, x, m):
         """Move the running statistics towards those of a batch with m values per feature."""
-        unrepeatable("updates running statistics")
         mean, variance = moments(x.data)  # computed a second time: an operation returns Y alone
         for running, batch in ((self.running_mean, mean), (self.running_var, variance * (m / (m - 1)))):
             running.data[...] = self.momentum * running.data + (1 - self.momentum) * batch

@@ -11,8 +11,8 @@ from .module import Module
 def lost_pixels(model: Module, example_shape: tuple[int, ...]) -> str:
     """Why the output's height or width differs from the input's, and what to do about it, in a few sentences.
 
-    Runs one example of this shape (without the batch axis) through the model and looks at the sizes between the layers. The
-    answer is "" where sizes agree, or where no layer is to blame.
+    Runs one example of this shape (without the batch axis) through the model and looks at the sizes between the
+    layers. The answer is "" where sizes agree, or where no layer is to blame.
     """
     example = Tensor(np.zeros((1, *example_shape), model.dtype)).to(model.backend)
     with model.evaluating(), watch_layers() as calls:

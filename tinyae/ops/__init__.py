@@ -1,6 +1,7 @@
 """The calculus: each operation's formula, forward and backward in one place.
 
-Begin with ``arithmetic.py``, then ``linear.py`` and ``activations.py``; convolution has a page of its own, ``convolution.py``.
+Begin with ``arithmetic.py``, then ``linear.py`` and ``activations.py``; convolution has a page of its own,
+``convolution.py``.
 """
 
 from .activations import ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Softplus, Tanh

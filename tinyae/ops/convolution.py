@@ -16,8 +16,8 @@ A small example (conv2d and its gradients are called as the engine calls them):
 array([[12., 17.],
        [27., 32.]])
 
-**As a product of matrices.** Write the patch that each output sees as a row (``patches``, known as im2col), and the kernel
-as a column; all outputs are then one product, Y = P W + b.
+**As a product of matrices.** Write the patch that each output sees as a row (``patches``, known as im2col), and the
+kernel as a column; all outputs are then one product, Y = P W + b.
 
 >>> P = patches(np, X, (2, 2), **plain)
 >>> P.reshape(4, 4)  # four patches of four numbers
@@ -28,8 +28,9 @@ array([[1., 2., 4., 5.],
 >>> P.reshape(4, 4) @ W.reshape(4)
 array([12., 17., 27., 32.])
 
-**The gradient of the weights** follows as for a dense layer, :math:`\bar W = P^\top \bar Y`. Tap (u, v) met the image shifted
-by (u, v), so its gradient is the correlation of input and output gradient, :math:`\bar W_{uv} = \sum_{ij} X_{i+u,j+v} \bar Y_{ij}`.
+**The gradient of the weights** follows as for a dense layer, :math:`\bar W = P^\top \bar Y`. Tap (u, v) met the image
+shifted by (u, v), so its gradient is the correlation of input and output gradient,
+:math:`\bar W_{uv} = \sum_{ij} X_{i+u,\,j+v} \bar Y_{ij}`.
 
 >>> gY = np.array([[1, 0], [0, 10.]]).reshape(1, 2, 2, 1)  # the first output counts, and the last ten times
 >>> gX, gW, gb = Conv2D.backward(np, (X, W, *plain.values()), gY)
@@ -37,29 +38,31 @@ by (u, v), so its gradient is the correlation of input and output gradient, :mat
 array([[51., 62.],
        [84., 95.]])
 
-**The gradient of the image** follows likewise, :math:`\bar P = \bar Y W^\top`: each output sends its kernel back to the patch
-it saw. A pixel lies in several patches and receives the sum, :math:`\bar X_{yx} = \sum_{uv} \bar Y_{y-u,\,x-v} W_{uv}`
-(``add_patches``, known as col2im).
+**The gradient of the image** follows likewise, :math:`\bar P = \bar Y W^\top`: each output sends its kernel back to
+the patch it saw. A pixel lies in several patches and receives the sum (``add_patches``, known as col2im),
+:math:`\bar X_{yx} = \sum_{uv} \bar Y_{y-u,\,x-v} W_{uv}`.
 
 >>> gX[0, :, :, 0]  # the kernel at the top left, and ten times at the bottom right
 array([[  1.,   2.,   0.],
        [  3.,   9.,  20.],
        [  0.,  30., -10.]])
 
-That sum is a convolution too: of the output gradient, padded by kernel size - 1, with the kernel **flipped** in both directions
-(and, with more channels, transposed from C -> O to O -> C).
+That sum is a convolution too: of the output gradient, padded by kernel size - 1, with the kernel **flipped** in both
+directions (and, with more channels, transposed from C -> O to O -> C).
 
 >>> flipped = W[::-1, ::-1].transpose(0, 1, 3, 2)
 >>> again = Conv2D.forward(np, lambda *values: None, gY, flipped, b, (1, 1), ((1, 1), (1, 1)), (1, 1))
 >>> np.array_equal(again, gX)
 True
 
-With stride s, dilation d and p rows of zeros above the image, i + u becomes s i + d u - p everywhere; channels are summed over like
-taps. The **transposed** convolution exchanges the two passes: its forward is the sum that an image's gradient is.
+With stride s, dilation d and p rows of zeros above the image, i + u becomes s i + d u - p everywhere; channels are
+summed over like taps. The **transposed** convolution exchanges the two passes: its forward is the sum that an image's
+gradient is.
 
-Like everyone who trains networks we say convolution where mathematics says cross-correlation (the kernel is not flipped
-forward). Sources: Goodfellow, Bengio and Courville, *Deep Learning* (2016), sections 9.1 and 9.5, eq. 9.6 for the sum; Dumoulin
-and Visin, "A guide to convolution arithmetic for deep learning" (2016), for sizes, padding and the transpose.
+Like everyone who trains networks we say convolution where mathematics says cross-correlation (the kernel is not
+flipped forward). Sources: Goodfellow, Bengio and Courville, *Deep Learning* (2016), sections 9.1 and 9.5, eq. 9.6 for
+the sum; Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016), for sizes, padding and the
+transpose.
 """
 
 from ..errors import ShapeError
@@ -102,7 +105,9 @@ class Conv2D(Op):
     Shapes: X (N, H, W, C), W (kh, kw, C, O), b (O,) -> Y (N, H', W', O), with
     H' = (H + top + bottom - dh (kh - 1) - 1) // sh + 1 and W' likewise.
 
-    ``stride`` (sh, sw), ``dilation`` (dh, dw) and ``padding`` ((top, bottom), (left, right)), rows and columns of zeros.
+    ``stride`` (sh, sw), ``dilation`` (dh, dw) and ``padding`` ((top, bottom), (left, right)), rows and columns of
+    zeros.
+
     Saves X and W. The patches, kh kw times as large as X, are made again for the gradient, some images at a time.
     """
 
@@ -143,7 +148,8 @@ class Conv2D(Op):
 class Conv2DTranspose(Op):
     """Transposed convolution: every input pixel adds its multiple of the kernel to the output.
 
-    Forward is a convolution's gradient of the image, backward a convolution. It is no inverse, but has the inverse's shapes.
+    Forward is a convolution's gradient of the image, backward a convolution. It is no inverse, but has the inverse's
+    shapes.
 
     Shapes: X (N, H, W, C), W (kh, kw, C, O), b (O,) -> Y (N, H', W', O), with
     H' = (H - 1) sh + kh - top - bottom + oh and W' likewise.
@@ -190,9 +196,9 @@ class Conv2DTranspose(Op):
 class ConvBlock(Op):
     """Upsampling, convolution, activation and max pooling as one operation, so that a kernel can do all at once.
 
-    It is the composition of these operations: nearest upsampling by the factor ``upsample`` (1: none), convolution with stride
-    and dilation 1 and this ``padding``, ``activation`` (None, relu, sigmoid or tanh), and max pooling ``pool``: None, or
-    (size, padding), with its size as stride.
+    It is the composition of these operations: nearest upsampling by the factor ``upsample`` (1: none), convolution
+    with stride and dilation 1 and this ``padding``, ``activation`` (None, relu, sigmoid or tanh), and max pooling
+    ``pool``: None, or (size, padding), with its size as stride.
 
     Shapes: X (N, H, W, C), W (kh, kw, C, O), b (O,) -> Y (N, H', W', O).
     """
@@ -256,8 +262,13 @@ def transposed_sizes(sizes, kernel, stride, padding, output_padding):
 
 def check_kernel(name, X, W, b):
     """Refuse images, weights and biases that do not fit together; both channel counts are named."""
-    if W.ndim != 4:
-        raise ShapeError(f"{name}: W has shape {W.shape}; expected (kernel height, kernel width, in, out).")
+    require_kernel(name, W.shape)
     require_images(name, X.shape, W.shape[2], f"W {W.shape} takes {W.shape[2]}")
     if b.shape != W.shape[3:]:
         raise ShapeError(f"{name}: b has shape {b.shape}, but W {W.shape} has {W.shape[3]} outputs; b must be (O,).")
+
+
+def require_kernel(name, shape):
+    """Refuse weights of another rank."""
+    if len(shape) != 4:
+        raise ShapeError(f"{name}: W has shape {shape}; expected (kernel height, kernel width, in, out).")

@@ -5,11 +5,11 @@ The gradient of X has three parts, for X acts directly, through the mean and thr
 
 .. math:: \bar X = \frac{\gamma}{\sigma} (\bar Y - \operatorname{mean} \bar Y - \hat X \odot \operatorname{mean}(\bar Y \odot \hat X))
 
-So :math:`\bar X` sums to 0 over the batch and is orthogonal to :math:`\hat X`: neither a shift nor a scaling of the feature
-would change Y.
+So :math:`\bar X` sums to 0 over the batch and is orthogonal to :math:`\hat X`: neither a shift nor a scaling of the
+feature would change Y.
 
-Source: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate shift"
-(2015), Algorithm 1 and the gradients of section 3, here with their sums carried out.
+Source: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
+shift" (2015), Algorithm 1 and the gradients of section 3, here with their sums carried out.
 """
 
 from ..errors import ShapeError

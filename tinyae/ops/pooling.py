@@ -18,12 +18,12 @@ from .windows import taps, window_sizes
     {"X": r"\sum \bar Y_{nijc} \text{ over the windows } (i, j) \text{ whose first maximum is here}"},
 )
 class MaxPool2D(Op):
-    """The largest number of each window, channel by channel. Of equal ones the first, row by row, takes the gradient; NaN wins.
+    """The largest number of each window, channel by channel. NaN wins; of equal ones the first takes the gradient.
 
     Shapes: X (N, H, W, C) -> Y (N, H', W', C), with H' = (H + top + bottom - size) // stride + 1, W' likewise.
 
-    ``size`` and ``stride`` are pairs (height, width); places in ``padding`` ((top, bottom), (left, right)) never win.
-    Saves which place of each window won, and not X.
+    ``size`` and ``stride`` are pairs (height, width); places in ``padding`` ((top, bottom), (left, right)) count as
+    -inf, so no number loses to them. Saves which place of each window won, and not X.
     """
 
     @staticmethod

@@ -1,7 +1,7 @@
 r"""Images made larger: by repeating pixels, by interpolating between them, or with zeros around them.
 
-All three are linear, Y = A X with some matrix A, so each gradient is :math:`A^\top \bar Y`: a pixel receives the sum of the
-gradients of all places it was copied to, times the weight it had there.
+All three are linear, Y = A X with some matrix A, so each gradient is :math:`A^\top \bar Y`: a pixel receives the sum
+of the gradients of all places it was copied to, times the weight it had there.
 """
 
 from ..errors import ShapeError

@@ -1,7 +1,7 @@
 """Windows that move over an image: where they lie, how many there are. Convolution and pooling share this arithmetic.
 
-Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016), relationship 6 (any padding and stride)
-and section 5.1 (dilation).
+Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016), relationship 6 (any padding and
+stride) and section 5.1 (dilation).
 """
 
 from ..errors import ShapeError
@@ -58,10 +58,11 @@ def blocks(images, matrix, size):
 
 
 def transposed_padding(sizes, kernel, stride, padding, wanted=None):
-    """What a transposed convolution cuts off and adds, (padding, output_padding), to give images of the size ``wanted``.
+    """What a transposed convolution cuts off and adds, (padding, output_padding), to give images of ``wanted`` size.
 
-    Wanted are the images that a convolution with this kernel, stride and padding turns into images of ``sizes``. Their
-    possible sizes are ``stride`` numbers in a row; None stands for stride * n with padding "same", else for the smallest.
+    Wanted are the images that a convolution with this kernel, stride and padding turns into images of ``sizes``.
+    Their possible sizes are ``stride`` numbers in a row; None stands for stride * n with padding "same", else for the
+    smallest.
     """
     cuts, more, reach = [], [], []
     for axis, (n, k, s) in enumerate(zip(sizes, kernel, stride)):
