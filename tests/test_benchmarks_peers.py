@@ -275,6 +275,7 @@ def test_start_has_an_empty_cache_and_then_the_same_again(monkeypatch, tmp_path,
 
     monkeypatch.setattr(start, "first_step", first_step)
     monkeypatch.setenv("NUMBA_CACHE_DIR", "as before")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     path = str(tmp_path / "start.json")
     arguments = ["--rounds", "2", "--only", "tinyae-loop", "--cases", "small-32", "--json", path]
     assert benchmarks.main(["start", *arguments]) == 0
