@@ -43,6 +43,15 @@ def test_a_step_keeps_all_outputs_and_two_gradients():
     assert numbers(small_conv(), (8, 8, 1), target=64) == outputs + 64 + max(64 + 256, 256 + 64)
 
 
+def test_what_a_block_computes_in_one_has_one_output():
+    """Convolution and pooling, upsampling and convolution: neither the one's output nor the other's is ever written."""
+    model = small_conv()
+    with ta.use_kernels("reference"):
+        assert model.joined() == []
+    assert len(model.joined()) == 2
+    assert numbers(model, (8, 8, 1), target=64, groups=model.joined()) == 4 * 64 + 2 * 64
+
+
 def test_the_estimate_is_near_to_what_a_step_takes(rng, monkeypatch):
     """Measured on plain operations: the kernels keep their memory for the next step, and some join layers."""
     import tracemalloc
@@ -71,9 +80,9 @@ def test_a_batch_that_does_not_fit_is_refused_before_anything_is_allocated(free,
     before = weights(model)
     monkeypatch.setattr("tinyae.training.Trainer.run", lambda *rest: pytest.fail("the training began"))
     free(60_000)
-    with pytest.raises(OutOfMemoryError) as caught:
+    with pytest.raises(OutOfMemoryError) as caught, ta.use_kernels("reference"):
         quick(model, images, batch_size=50)
-    each = 4 * (64 + 256 + 64 + 256 + 64 + 64 + 320)  # bytes
+    each = 4 * (64 + 256 + 64 + 256 + 64 + 64 + 320)  # bytes, without kernels
     fixed = 4 * 4 * model.parameter_count()  # gradients, a copy of the weights and of Adam's two averages
     text = str(caught.value)
     assert f"a batch of 50 examples needs about {(50 * each + fixed) / 1024:.0f} KiB" in text
@@ -90,15 +99,17 @@ def test_what_fits_is_trained(free, images):
     assert len(quick(small_conv(), images, 1, batch_size=50)) == 1
 
 
-def test_the_cure_where_the_batch_is_not_the_users_choice(free, images):
-    free(60_000)
-    with pytest.raises(
-        OutOfMemoryError, match="gradient descent takes all examples at once: use optimizer='sgd' with batch_size=8"
-    ):
-        quick(small_conv(), images, optimizer="gd")
-    free(3000)
-    with pytest.raises(OutOfMemoryError, match="Not even one example fits: give smaller examples"):
-        quick(small_conv(), images, batch_size=1)
+@pytest.mark.parametrize("kernels, size", [("reference", 8), ("fast", 16)])
+def test_the_cure_where_the_batch_is_not_the_users_choice(kernels, size, free, images):
+    cure = f"As gradient descent takes all examples at once, use optimizer='sgd' with batch_size={size}"
+    with ta.use_kernels(kernels):
+        free(60_000)
+        quick(small_conv(), images, 1, batch_size=size)
+        with pytest.raises(OutOfMemoryError, match=cure):
+            quick(small_conv(), images, optimizer="gd")
+        free(2000)
+        with pytest.raises(OutOfMemoryError, match="Not even one example fits: give smaller examples"):
+            quick(small_conv(), images, batch_size=1)
 
 
 def test_data_of_all_sizes_are_read_as_people_do():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .backend import NUMPY
 from .errors import OutOfMemoryError
+from .nn.joining import ConvolutionBlock
 from .nn.layers import Flatten, Reshape
 
 CGROUPS = Path("/sys/fs/cgroup")  # where Linux keeps the limits of containers
@@ -22,7 +23,7 @@ def refuse_what_does_not_fit(trainer, calls):
     OutOfMemoryError
         Names the estimate, what is at hand, and a batch size that fits.
     """
-    numbers = numbers_per_example(calls, prod(trainer.y.shape[1:]))
+    numbers = numbers_per_example(calls, prod(trainer.y.shape[1:]), trainer.model.joined())
     each, fixed = trainer.dtype.itemsize * numbers, bytes_besides(trainer)
     free = at_hand(trainer.place)
     if free is None or each * trainer.batch_size + fixed <= free:
@@ -32,7 +33,7 @@ def refuse_what_does_not_fit(trainer, calls):
     if not size:
         cure = "Not even one example fits: give smaller examples, or a model with fewer or narrower layers."
     elif trainer.optimizer.full_batch:
-        cure = f"{trainer.optimizer.about} takes all examples at once: use optimizer='sgd' with batch_size={size}."
+        cure = f"As {trainer.optimizer.about} takes all examples at once, use optimizer='sgd' with batch_size={size}."
     else:
         cure = f"Give a smaller batch_size, such as {size}."
     raise OutOfMemoryError(
@@ -45,15 +46,19 @@ def refuse_what_does_not_fit(trainer, calls):
 # ---------------------------------------------------------------- what a step needs
 
 
-def numbers_per_example(calls, target):
+def numbers_per_example(calls, target, groups=()):
     """How many numbers one example needs in a training step, from what ``watch_layers`` saw of it.
 
     The tape keeps every layer's output until the backward pass has used it. That goes back with the gradient of one
-    output and makes the next, so at its largest it needs two neighbours on top of all outputs. An operation may need
-    more for itself (patches of a convolution, a dropout mask), and layers that are computed in one need less.
+    output and makes the next, so at its largest it needs two neighbours on top of all outputs. What a block of
+    convolutions computes in one (``groups``) has one output. An operation may need more for itself: patches of a
+    convolution without a kernel (the same for small and large batches), a dropout mask.
     """
+    never_written = [layer for g in groups if isinstance(g, ConvolutionBlock) for layer in g.layers[:-1]]
+    left_out = {id(layer) for layer in never_written}
     own = [call for call in calls if not call[0].parts() and not isinstance(call[0], (Flatten, Reshape))]
-    sizes = [*(prod(own[0][1]) for _ in own[:1]), *(prod(shape) for _, _, shape in own), target]
+    given = [prod(shape) for _, shape, _ in own[:1]]
+    sizes = [*given, *(prod(shape) for layer, _, shape in own if id(layer) not in left_out), target]
     return sum(sizes) + max((a + b for a, b in zip(sizes, sizes[1:])), default=0)
 
 
