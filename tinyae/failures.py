@@ -102,5 +102,5 @@ def what_helps(model):
     others = "with a smaller learning rate, or with loss='bce' if the model ends in a sigmoid"
     rules = {module.init for module in model.modules() if hasattr(module, "init")}
     if rules <= {"he", "he_normal"}:
-        return f"Start anew {others}."
+        return f"Start anew with another seed, for the initial weights are chance, {others}."
     return f"Start anew with init='he', which keeps the size of signals through relu layers; if that does not help, {others}."

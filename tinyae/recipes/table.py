@@ -119,7 +119,8 @@ RECIPES = {
             lr=CONV_LR,
             batch_size=256,
             epochs=5,
-            expected="held-out MSE 0.0034 (predicting 0 everywhere: 0.1140; with --init glorot it collapses to that)",
+            expected="held-out MSE 0.0032; with some seeds (of 0 to 9: 2, 5 and 9), and with --init glorot always, it collapses to "
+            "predicting 0 everywhere, 0.1140",
             source="tutorials on autoencoders, which initialise it so that it does not train; with init 'he' PyTorch reaches "
             "0.00344, 0.00316",
         ),
@@ -136,10 +137,10 @@ RECIPES = {
             init="he",
             loss="bce",
             optimizer="adam",
-            lr=CONV_LR,
+            lr={**CONV_LR, "adam": 3e-3},
             batch_size=256,
             epochs=5,
-            expected="held-out BCE below 0.070 (a perfect reconstruction: 0.0581)",
+            expected="held-out BCE 0.0687 (a perfect reconstruction: 0.0581; with learning rate 1e-3: 0.0707)",
             source="tutorials on autoencoders",
         ),
         Recipe(
@@ -161,10 +162,10 @@ RECIPES = {
             init="he",
             loss="bce",
             optimizer="adam",
-            lr=CONV_LR,
+            lr={**CONV_LR, "adam": 3e-3},
             batch_size=128,
             epochs=10,
-            expected="",
+            expected="held-out BCE 0.1015 (a perfect reconstruction: 0.0581)",
             source="Chollet, Building autoencoders in Keras (2016), trained there for 50 epochs",
         ),
         Recipe(
