@@ -132,6 +132,25 @@ def conv_block(block, part):
     return forward(call) if part == "forward" else backward(call)
 
 
+def strided():
+    """A convolution with stride 2 from 14x14 to 7x7, and the transposed one that leads back."""
+    W, b = numbers(3, 3, 32, 32) * np.float32(0.1), numbers(32)
+    around, work = ((0, 1), (0, 1)), 2 * 256 * 7**2 * W.size
+    for title, op, side, given in (
+        ("conv 32-32, stride 2, from 14x14", ops.Conv2D, 14, {"dilation": (1, 1)}),
+        ("transposed conv 32-32, stride 2, from 7x7", ops.Conv2DTranspose, 7, {"output_padding": (0, 0)}),
+    ):
+
+        def call(recorded, op=op, side=side, given=given):
+            inputs = [ta.Tensor(array, recorded) for array in (numbers(256, side, side, 32), W, b)]
+            return lambda: ta.apply(op, *inputs, stride=(2, 2), padding=around, **given)
+
+        for part, recorded, share in (("forward", False, 1), ("backward", True, 2)):
+            run = backward if recorded else forward
+            yield Case(f"{title}, batch 256, {part}", lambda c=call, r=run, d=recorded: r(c(d)), share * work, GFLOPS,
+                       section=CONVOLUTIONS)  # fmt: skip
+
+
 def moved(what, op, **attributes):
     """Pooling or upsampling alone: X is read and Y written, or gY read and gX written."""
     for part in ("forward", "backward"):
@@ -234,6 +253,7 @@ KERNELS = {
     "matmul": matmul,
     "conv": lambda: convolutions(alone=True),
     "conv-block": lambda: convolutions(alone=False),
+    "conv-strided": strided,
     "pool": lambda: moved(Pool(), ops.MaxPool2D, size=(2, 2), stride=(2, 2), padding=((0, 0), (0, 0))),
     "upsample": lambda: moved(UpSample(), ops.UpsampleNearest, factor=(2, 2)),
     "relu": lambda: activation("relu", (256, PIXELS)),

@@ -251,7 +251,8 @@ def test_the_patches_are_not_kept(rng):
     """What is saved is X and W themselves."""
     x, w = (ta.Tensor(rng.normal(size=s), requires_grad=True) for s in [(2, 6, 6, 2), (3, 3, 2, 4)])
     for function in (ta.conv2d, ta.conv2d_transpose):
-        kept = [value for value in function(x, w)._node.saved if isinstance(value, np.ndarray)]
+        with ta.use_kernels("reference"):
+            kept = [value for value in function(x, w)._node.saved if isinstance(value, np.ndarray)]
         assert len(kept) == 2 and kept[0] is x.data and kept[1] is w.data
 
 

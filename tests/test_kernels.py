@@ -368,11 +368,12 @@ FUNCTIONS = {
     "philox": test_kernels_data.test_philox_to_the_last_bit,
     "take": test_kernels_data.test_take_is_indexing,
 }
+IMAGES = [ops.Conv2D, ops.Conv2DTranspose, ops.ConvBlock, ops.MaxPool2D, ops.UpsampleNearest]  # test_kernels_images.py
 
 
 def test_every_kernel_has_a_case():
     tested = {type(make([ta.Tensor([1.0], requires_grad=True)])) for make in test_kernels_optim.OPTIMIZERS.values()}
-    assert {ops.Dense, ops.Affine, ops.MatMul, *PLAIN, *tested, *FUNCTIONS} == set(TWINS)
+    assert {ops.Dense, ops.Affine, ops.MatMul, *PLAIN, *IMAGES, *tested, *FUNCTIONS} == set(TWINS)
 
 
 def test_a_twin_is_its_operation_but_for_the_way_it_computes():

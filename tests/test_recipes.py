@@ -84,7 +84,7 @@ def test_conv_is_the_tutorials_model():
     assert recipe.code_shape((28, 28, 1)) == (7, 7, 32) and recipe.code_size((28, 28, 1)) == 1568
     same = {**recipe.settings(), "loss": "bce"}
     other = RECIPES["conv-bce"].settings()
-    assert {k for k in same if same[k] != other[k]} <= {"name", "about", "expected", "source"}
+    assert {k for k in same if same[k] != other[k]} <= {"name", "about", "expected", "source", "lr"}
 
 
 def test_conv_small_is_the_classic_example():

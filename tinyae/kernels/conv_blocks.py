@@ -211,16 +211,17 @@ def run_forward(save, X, W, b, plan):
 
 
 def run_backward(saved, gY, needed):
-    """The gradients of X, W and b."""
+    """The gradients of X, and of W and b, where they are needed."""
     X, W, Y, winner, plan = saved
-    gX = empty(X.shape if needed[0] else (0,), X.dtype)
-    gW, gb = empty(W.shape, X.dtype), empty(W.shape[3:], X.dtype)
+    weights = needed[1] or needed[2]
+    gX, gW = empty(X.shape if needed[0] else (0,), X.dtype), empty(W.shape if weights else (0, 0, 0, 0), X.dtype)
+    gb = empty(W.shape[3:], X.dtype)
     loops.convolutions.backward(
         X.reshape(-1), W, Y.reshape(-1), np.ascontiguousarray(gY).reshape(-1), winner.reshape(-1), gX.reshape(-1), gW, gb,
         plan.numbers, *plan.tables, *plan.back_tables, empty((plan.back_panels,), X.dtype), plan.x_size, plan.g_size,
         empty((plan.parts, plan.sums), X.dtype), empty((plan.parts, plan.back_room), X.dtype), plan.parts,
     )  # fmt: skip
-    return gX if needed[0] else None, gW, gb
+    return gX if needed[0] else None, *((gW, gb) if weights else (None, None))
 
 
 # ---------------------------------------------------------------- the twins

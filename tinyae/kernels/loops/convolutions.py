@@ -150,8 +150,8 @@ def narrow(wide, pixels, width, y, at, channels):
 
 
 @inner
-def backward_images(x, y, gy, winner, gx, g, table, back_table, panels, sums, band, slopes, line, part, parts):
-    """gX of some images, or bands of them, and their part of the sums for gW and gb."""
+def backward_images(x, y, gy, winner, gx, weights, g, table, back_table, panels, sums, band, slopes, line, part, parts):
+    """gX of some images, or bands of them, and, for weights, their part of the sums for gW and gb."""
     T, S, swapped, zero = g[UP], g[STRIDE], g[SWAPPED] == 1, like(x[0], 0)
     wide, g_wide = (g[X_LEFT] + g[X_COLUMNS] + g[X_RIGHT]) * g[C], (g[G_LEFT] + g[Z_COLUMNS] + g[G_RIGHT]) * g[O]
     z_size, x_size, across = (g[Z_ROWS], g[Z_COLUMNS]), (g[X_ROWS], g[X_COLUMNS]), g[X_COLUMNS] * g[X_WIDTH]
@@ -170,19 +170,20 @@ def backward_images(x, y, gy, winner, gx, g, table, back_table, panels, sums, ba
         if last <= first:
             continue
         top, g_top = S * first - g[X_ABOVE], T * first - g[G_ABOVE]
-        copy_band(x, g, n, top, S * last + g[X_BELOW], band)
         slopes_band(y, gy, winner, g, n, g_top, T * last + g[G_BELOW], line, slopes)
         corner, g_corner = g[X_LEFT] * g[C] - top * wide, g[G_LEFT] * g[O] - g_top * g_wide
-        rows = min(T * last, g[Z_ROWS]) - T * first
-        for o in range(0, g[O], 2 * (REGISTER // x.itemsize)):  # b's gradient: that of a window of ones
-            at = g_corner + T * first * g_wide + o
-            gradients_1x2(one, 0, 0, 0, slopes, at, g_wide, g[O], rows, g[Z_COLUMNS], bias, o, 0)
-        a, b = (g_corner, corner) if swapped else (corner, g_corner)
-        a_wide, b_wide = (g_wide, wide) if swapped else (wide, g_wide)
-        a_step, b_step = (g[O], g[C]) if swapped else (g[C], g[O])
-        correlate(windows, inside, a, a_wide, a_step, T if swapped else S, outside, b, b_wide, b_step, b_step,
-                  g[X_WIDTH] if swapped else g[SUM_WIDTH], sums, S if swapped else T, x_size if swapped else z_size,
-                  first, last)  # fmt: skip
+        if weights:
+            copy_band(x, g, n, top, S * last + g[X_BELOW], band)
+            rows = min(T * last, g[Z_ROWS]) - T * first
+            for o in range(0, g[O], 2 * (REGISTER // x.itemsize)):  # b's gradient: that of a window of ones
+                at = g_corner + T * first * g_wide + o
+                gradients_1x2(one, 0, 0, 0, slopes, at, g_wide, g[O], rows, g[Z_COLUMNS], bias, o, 0)
+            a, b = (g_corner, corner) if swapped else (corner, g_corner)
+            a_wide, b_wide = (g_wide, wide) if swapped else (wide, g_wide)
+            a_step, b_step = (g[O], g[C]) if swapped else (g[C], g[O])
+            correlate(windows, inside, a, a_wide, a_step, T if swapped else S, outside, b, b_wide, b_step, b_step,
+                      g[X_WIDTH] if swapped else g[SUM_WIDTH], sums, S if swapped else T, x_size if swapped else z_size,
+                      first, last)  # fmt: skip
         if gx.size:
             rows = min(S * last, g[X_ROWS]) - S * first
             to = (n * g[X_ROWS] if straight else -S * first) * across
@@ -235,7 +236,7 @@ def forward(x, W, b, y, winner, g, table, rows, columns, panels, z_size, buffers
 @kernel
 def backward(x, W, y, gy, winner, gx, gW, gb, g, table, rows, columns, back_table, back_rows, back_columns, panels,
              x_size, g_size, sums, buffers, parts):  # fmt: skip
-    """The gradients of X (``gx``, empty if it is not needed), W and b.
+    """The gradients of X, and of W and b; gx or gW are empty if they are not needed.
 
     Parameters
     ----------
@@ -248,13 +249,13 @@ def backward(x, W, y, gy, winner, gx, gW, gb, g, table, rows, columns, back_tabl
         Each thread's sums: for W's matrices, then for b.
     """
     swapped = g[SWAPPED] == 1
-    for stage in range(0 if gx.size else 1, 3):
+    for stage in range(0 if gx.size else 1, 3 if gW.size else 2):
         for part in prange(parts):
             setting, room, me = flush_subnormals(), buffers[part], np.int64(part)
             if stage == 0:
                 fold(W, True, back_table, back_rows, back_columns, False, panels, me, parts)
             elif stage == 1:
-                backward_images(x, y, gy, winner, gx, g, table, back_table, panels, sums[part], room[:x_size],
+                backward_images(x, y, gy, winner, gx, gW.size > 0, g, table, back_table, panels, sums[part], room[:x_size],
                                 room[x_size : x_size + g_size], room[x_size + g_size :], me, parts)  # fmt: skip
             else:
                 unfold(sums, swapped, back_table if swapped else table, back_rows if swapped else rows,
