@@ -10,6 +10,9 @@ import sys
 BENCHMARKS = {
     "peers": "training steps: tinyae against PyTorch, JAX and Keras, whichever are installed",
     "overhead": "the engine's own cost: per recorded operation on a small array, and to import",
+    "scaling": "the convolutional model against the size of the batch and of the images, with the peers",
+    "start": "seconds to the first finished step, with and without kernels compiled before, with the peers",
+    "memory": "the most memory that a training takes, with the peers",
     "kernels": "each kernel for the CPU against its definition, and against what the machine can do",
     "compare": "two --json files of one benchmark: what changed beyond noise",
 }

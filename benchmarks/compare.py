@@ -19,6 +19,7 @@ from tinyae.errors import RangeError
 from . import report
 
 CHANCE, SMALLEST = 0.05, 0.03
+MS = "milliseconds"
 
 
 def add_arguments(parser):
@@ -35,7 +36,7 @@ def main(arguments):
     changes = compare(before, after)
     for line in differences(before, after):
         print(line)
-    print_changes(before["benchmark"], changes)
+    print_changes(before["benchmark"], changes, report.unit_of(before))
     only = unmatched(before, after)
     if only:
         print(f"in one file only, not compared: {'; '.join(only)}")
@@ -57,8 +58,8 @@ def compare(before, after):
             f"compare: the first file is of the benchmark {before['benchmark']!r}, the second of {after['benchmark']!r}; "
             "expected two runs of one."
         )
-    later = {key(entry): entry["times_ms"] for entry in after["results"]}
-    earlier = {key(entry): entry["times_ms"] for entry in before["results"] if key(entry) in later}
+    later = {key(entry): report.values(entry) for entry in after["results"]}
+    earlier = {key(entry): report.values(entry) for entry in before["results"] if key(entry) in later}
     if not earlier:
         raise RangeError("compare: the two files have no case and contestant in common; there is nothing to compare.")
     verdicts = judge([(times, later[name]) for name, times in earlier.items()])
@@ -119,17 +120,20 @@ def unmatched(before, after):
     return [": ".join(k) for k in dict.fromkeys(both) if (k in first) != (k in second)]
 
 
-def print_changes(benchmark, changes):
+def print_changes(benchmark, changes, unit):
     """The table, and how much all changed together."""
-    print(f"\n{benchmark}: median milliseconds before and after, and their ratio (below 1: faster now)")
+    print(
+        f"\n{benchmark}: median {unit} before and after, and their ratio (below 1: {'faster' if unit == MS else 'less'} now)"
+    )
+    words = {"": "within noise"} | ({} if unit == MS else {"faster": "less", "slower": "more"})
     rows = [
-        [case, contestant, f"{a:.4g}", f"{b:.4g}", f"{b / a:.3f}", said or "within noise"]
+        [case, contestant, f"{a:.4g}", f"{b:.4g}", f"{b / a:.3f}", words.get(said, said)]
         for case, contestant, a, b, said in changes
     ]
     print(report.table(["case", "contestant", "before", "after", "ratio", ""], rows))
     counts = {said: sum(change[4] == said for change in changes) for said in ("faster", "slower", "too few rounds")}
     together = statistics.median(b / a for _, _, a, b, _ in changes)
-    found = ", ".join(f"{count} {said}" for said, count in counts.items() if count)
+    found = ", ".join(f"{count} {words.get(said, said)}" for said, count in counts.items() if count)
     print(f"\n{len(changes)} compared: {found or 'no change beyond noise'}. The median ratio of all is {together:.3f}.")
     if counts["too few rounds"]:
         print(

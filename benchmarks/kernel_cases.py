@@ -4,7 +4,6 @@ Gradients of inputs that are constants are not counted as work, though a definit
 """
 
 from collections.abc import Callable
-from functools import cache
 from itertools import cycle
 from typing import NamedTuple
 
@@ -18,9 +17,13 @@ from tinyae.optim import make_optimizer
 from tinyae.random import Generator
 from tinyae.tape import pull_back
 
-from .cases import DEEP, SMALL, initial_weights
+from .architectures import dense_layers, initial_weights
+from .cases import DEEP, SMALL, numbers
+from .conv_blocks import Pool, UpSample, blocks
 
 GFLOPS, GBYTES = "GFLOP/s", "GB/s"
+PRODUCTS, CONVOLUTIONS = "Matrix products", "Convolutions"
+RESIZING, MOVING = "Pooling and upsampling", "Operations that mostly move numbers"
 BATCHES, PIXELS, EXAMPLES, CLASSES, IMAGES = (32, 256), 784, 10_000, 10, 20_000
 CHECKED_STEPS = 3  # of an optimizer
 
@@ -34,13 +37,12 @@ class Case(NamedTuple):
     unit: str
     place: int = 0  # bytes of memory that it works on, if fewer: what is changed in place is read and written
     span: int = 0  # bytes that are read in turn by many runs, if more than by one
+    section: str = ""  # the table it belongs to, if it is not its unit's
+    peer: tuple = ()  # (what, which part) as ``contestants/torch_kernels.py`` takes them, where PyTorch has the same
 
-
-@cache
-def numbers(*shape, kind="normal"):
-    """The same float32 numbers each time, normal or uniform in [0, 1)."""
-    rng = np.random.default_rng(0)
-    return rng.random(shape, np.float32) if kind == "uniform" else rng.standard_normal(shape, np.float32)
+    @property
+    def table(self):
+        return self.section or (PRODUCTS if self.unit == GFLOPS else MOVING)
 
 
 def alike(run):
@@ -71,17 +73,17 @@ def gradients(y, gY):
 def dense():
     """The layers of the small model one by one, and all layers of the deep one in one operation."""
     for batch in BATCHES:
-        yield from dense_layers("784-32", SMALL[:2], ["relu"], batch, inside=False)
-        yield from dense_layers("32-784", SMALL[1:], ["sigmoid"], batch, inside=True)
-        yield from dense_layers("deep model", DEEP, ["relu"] * (len(DEEP) - 2) + ["sigmoid"], batch, inside=False)
+        yield from dense_cases("784-32", SMALL[:2], ["relu"], batch, inside=False)
+        yield from dense_cases("32-784", SMALL[1:], ["sigmoid"], batch, inside=True)
+        yield from dense_cases("deep model", DEEP, ["relu"] * (len(DEEP) - 2) + ["sigmoid"], batch, inside=False)
 
 
-def dense_layers(name, dims, activations, batch, inside):
+def dense_cases(name, dims, activations, batch, inside):
     """Forward and backward; ``inside`` a model the gradient of X is needed too, at its beginning not."""
 
     def call(recorded):
         X = ta.Tensor(numbers(batch, dims[0], kind="uniform"), recorded and inside)
-        parameters = [ta.Tensor(array, recorded) for pair in initial_weights(dims) for array in pair]
+        parameters = [ta.Tensor(array, recorded) for pair in initial_weights(dense_layers(dims)) for array in pair]
         return lambda: ta.apply(ops.Dense, X, *parameters, activations=tuple(activations))
 
     products = [2 * batch * I * O for I, O in zip(dims, dims[1:])]
@@ -101,6 +103,44 @@ def matmul():
     yield Case("matmul 256x784x128, forward", lambda: forward(call(256, 784, 128, False)), work, GFLOPS)
     yield Case("matmul 256x784x128, backward", lambda: backward(call(256, 784, 128, True)), 2 * work, GFLOPS)
     yield Case("matmul 1024x1024x1024", lambda: forward(call(1024, 1024, 1024, False)), 2 * 1024**3, GFLOPS)
+
+
+# ---------------------------------------------------------------- convolutions
+
+
+def convolutions(alone):
+    """Convolutions alone, or with what a kernel does besides (upsampling, activation, pooling), as the model has them.
+
+    Work is the arithmetic of the definition: behind upsampling that of the convolution of the large image, of which a
+    kernel may do less.
+    """
+    for block in blocks():
+        if block.alone == alone:
+            for part in block.parts:
+                yield Case(f"{block.title}, {part}", lambda b=block, p=part: conv_block(b, p), block.work, GFLOPS,
+                           section=CONVOLUTIONS, peer=(block, part))  # fmt: skip
+
+
+def conv_block(block, part):
+    """Forward, or the gradients of the inputs that a part asks for; a kernel need not compute the others."""
+    inputs = [ta.Tensor(array, wanted) for array, wanted in zip(block.arrays(), block.wanted(part))]
+
+    def call():
+        return ta.apply(ops.ConvBlock, *inputs, upsample=block.upsample, padding=((1, 1), (1, 1)),
+                        activation=block.activation, pool=((2, 2), ((0, 0), (0, 0))) if block.pool else None)  # fmt: skip
+
+    return forward(call) if part == "forward" else backward(call)
+
+
+def moved(what, op, **attributes):
+    """Pooling or upsampling alone: X is read and Y written, or gY read and gX written."""
+    for part in ("forward", "backward"):
+
+        def prepare(part=part):
+            X = ta.Tensor(what.array(), part == "backward")
+            return (forward if part == "forward" else backward)(lambda: ta.apply(op, X, **attributes))
+
+        yield Case(f"{what.title}, {part}", prepare, what.nbytes, GBYTES, section=RESIZING, peer=(what, part))
 
 
 # ---------------------------------------------------------------- memory
@@ -152,7 +192,7 @@ def step(name, state):
     """A step over all parameters of the deep model: the gradient is read, parameters and ``state`` arrays are updated."""
 
     def prepare():
-        params = [ta.Tensor(array, True) for pair in initial_weights(DEEP) for array in pair]
+        params = [ta.Tensor(array, True) for pair in initial_weights(dense_layers(DEEP)) for array in pair]
         for tensor in params:
             tensor.grad = 0.01 * numbers(*tensor.shape)
         optimizer, before = make_optimizer(name, params), [tensor.data.copy() for tensor in params]
@@ -165,7 +205,7 @@ def step(name, state):
 
         return optimizer.step, results
 
-    nbytes = sum(W.nbytes + b.nbytes for W, b in initial_weights(DEEP))
+    nbytes = sum(W.nbytes + b.nbytes for W, b in initial_weights(dense_layers(DEEP)))
     yield Case(f"{name} step, deep model", prepare, (3 + 2 * state) * nbytes, GBYTES, place=(2 + state) * nbytes)
 
 
@@ -192,6 +232,10 @@ def shuffled_batch():
 KERNELS = {
     "dense": dense,
     "matmul": matmul,
+    "conv": lambda: convolutions(alone=True),
+    "conv-block": lambda: convolutions(alone=False),
+    "pool": lambda: moved(Pool(), ops.MaxPool2D, size=(2, 2), stride=(2, 2), padding=((0, 0), (0, 0))),
+    "upsample": lambda: moved(UpSample(), ops.UpsampleNearest, factor=(2, 2)),
     "relu": lambda: activation("relu", (256, PIXELS)),
     "sigmoid": lambda: activation("sigmoid", (256, PIXELS)),
     "tanh": lambda: activation("tanh", (256, PIXELS)),

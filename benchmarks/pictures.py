@@ -2,41 +2,46 @@
 
 import statistics
 import textwrap
+from itertools import combinations
 
 from tinyae.plots import new_figure, save_figure
 
-from .report import quartiles
+from .report import quartiles, values
 
 OURS, OTHERS, INK = "#d95f02", "#9aa5b1", "#222222"
+COLOURS = [OTHERS, "#4a6fa5", OURS]
+BLUES = ["#4a6fa5", "#7a7a7a", "#1b7a6e", "#7570b3", "#8c6d46"]
 PALETTE = ["#9aa5b1", "#d95f02", "#1b7a6e", "#7570b3"]
 
 
-def draw_panels(results, path, title, note, labels, highlighted, unit="ms", scale=1.0):
+def draw_panels(results, path, title, note, labels, highlighted, quantity="ms per step", scale=1.0):
     """One panel per case with one bar per contestant, those in ``highlighted`` in a colour of their own.
 
-    ``labels`` is {contestant: what to call it}, in the order from top to bottom. ``scale`` turns
-    milliseconds into ``unit``.
+    ``labels`` is {contestant: what to call it}, in the order from top to bottom. ``scale`` turns what was measured
+    into the unit of ``quantity``.
     """
-    cases = list(dict.fromkeys(entry["case"] for entry in results))
-    present = {entry["contestant"] for entry in results}
-    names = [name for name in labels if name in present]
+    found = {}
+    for entry in results:
+        found.setdefault(entry["case"], {})[entry["contestant"]] = [value * scale for value in values(entry)]
+    cases = list(found)
     columns = min(2, len(cases))
-    rows = -(-len(cases) // columns)
-    figure = new_figure(max(9, 6.2 * columns + 1.2), rows * (0.46 * len(names) + 1.1) + 1.3)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for i, (axis, case) in enumerate(zip(panels, cases)):
-        found = {entry["contestant"]: entry["times_ms"] for entry in results if entry["case"] == case}
-        for place, name in enumerate(names):
-            if name in found:
-                times = [time * scale for time in found[name]]
-                draw_bar(axis, place, times, 0.72, OURS if name in highlighted else OTHERS)
-            else:
-                axis.text(0, place, " not measured", va="center", fontsize=12, color="0.45")
-        axis.set_yticks(range(len(names)), [labels[name] for name in names] if i % columns == 0 else [], fontsize=13)
-        axis.set_ylim(len(names) - 0.4, -0.6)
-        style(axis, case, f"{unit} per step")
-    for axis in panels[len(cases) :]:
-        axis.set_axis_off()
+    lines = [cases[i : i + columns] for i in range(0, len(cases), columns)]
+    names = [[name for name in labels if any(name in found[case] for case in line)] for line in lines]
+    heights = [0.46 * len(shown) + 1.1 for shown in names]
+    figure = new_figure(max(9, 6.2 * columns + 1.2), sum(heights) + 1.3)
+    panels = figure.subplots(len(lines), columns, squeeze=False, height_ratios=heights)
+    for axes, line, shown in zip(panels, lines, names):
+        for axis, case in zip(axes, line):
+            for place, name in enumerate(shown):
+                if name in found[case]:
+                    draw_bar(axis, place, found[case][name], 0.72, OURS if name in highlighted else OTHERS)
+                else:
+                    axis.text(0, place, " not measured", va="center", fontsize=12, color="0.45")
+            axis.set_yticks(range(len(shown)), [labels[name] for name in shown] if case == line[0] else [], fontsize=13)
+            axis.set_ylim(len(shown) - 0.4, -0.6)
+            style(axis, "\n".join(textwrap.wrap(case, 48)), quantity)
+        for axis in axes[len(line) :]:
+            axis.set_axis_off()
     finish(figure, path, title, note)
 
 
@@ -64,32 +69,128 @@ def draw_groups(results, path, title, note, unit="ms", scale=1.0, quantity="time
     finish(figure, path, title, note)
 
 
-def draw_shares(panels, path, title, note):
-    """For each heading a panel; in it for each case two bars, the share of the machine's own rate that was reached.
+def draw_shares(panels, path, title, note, names):
+    """For each heading a panel; in it for each case a bar per contestant, the share of the machine's own rate it reached.
 
-    ``panels`` is {heading: (what 100 % is, [(reference, fast), ...])}; the pairs are results with the keys "rate" and
-    "machine_rate" besides.
+    ``panels`` is {heading: (what 100 % is, [{contestant: result}, ...])}; the results have the keys "rate" and
+    "machine_rate" besides. ``names`` is {contestant: what to call it}, from the top bar to the lowest, which is ours; it is
+    compared with the one above it.
     """
-    rows = max(len(pairs) for _, pairs in panels.values())
-    figure = new_figure(9 * len(panels), 0.56 * rows + 3.6)
-    for axis, (heading, (whole, pairs)) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
-        for place, pair in enumerate(pairs):
-            for entry, offset, colour in zip(pair, (-0.2, 0.2), (OTHERS, OURS)):
-                full = 100 * entry["rate"] * entry["median_ms"] / entry["machine_rate"]  # percent times milliseconds
-                shares = [full / time for time in entry["times_ms"]]
-                draw_bar(axis, place + offset, shares, 0.36, colour, f"{entry['median_ms'] * 1e3:,.0f} µs")
-            ratio = pair[0]["median_ms"] / pair[1]["median_ms"]
-            beside(axis, place, f"{ratio:.{2 if ratio < 2 else 1}f}", color=OURS, fontsize=15)
-        beside(axis, -0.9, "times\nas fast", color=OURS, fontsize=12)
-        axis.set_yticks(range(len(pairs)), [reference["case"] for reference, _ in pairs], fontsize=13)
-        axis.axvline(100, color=INK, linewidth=1.5, linestyle="--", zorder=0.5)
-        style(axis, heading, f"percent of what the machine can do:\n{whole}")
-        axis.set_xlim(0, max(130, 1.1 * axis.get_xlim()[1]))
-        axis.set_ylim(rows - 0.4, -0.6)
-    handles = [axis.barh(0, 0, color=colour) for colour in (OTHERS, OURS)]
-    names = ["reference: the definition, in NumPy", "fast: the kernel"]
-    figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=13, frameon=False)
+    columns = in_columns({heading: len(cases) + 4 for heading, (_, cases) in panels.items()})
+    height = max(map(sum, (column.values() for column in columns)))
+    figure = new_figure(9.5 * len(columns), 0.62 * height + 1.5)
+    for part, column in zip(figure.subfigures(1, len(columns), squeeze=False)[0], columns):
+        rest = height - sum(column.values())  # empty, so that bars are as thick as in the longest column
+        axes = part.subplots(
+            len(column) + (rest > 0), 1, squeeze=False, height_ratios=[*column.values(), *[rest] * (rest > 0)]
+        )
+        for axis, heading in zip(axes[:, 0], column):
+            draw_share_panel(axis, heading, *panels[heading], names)
+        if rest:
+            axes[-1, 0].set_axis_off()
+    shown = [name for name in names if any(name in found for _, cases in panels.values() for found in cases)]
+    handles = [axis.barh(0, 0, color=COLOURS[names_place(names, name)]) for name in shown]
+    figure.legend(
+        handles,
+        [names[name] for name in shown],
+        loc="outside lower center",
+        ncols=len(shown),
+        fontsize=13,
+        frameon=False,
+    )
     finish(figure, path, title, note)
+
+
+def in_columns(heights):
+    """{name: height} divided into one or two columns, the longer as short as can be; the first name is in the first."""
+    first, *others = heights
+    if not others:
+        return [heights]
+    choices = [{first, *chosen} for n in range(len(others)) for chosen in combinations(others, n)]
+    total = sum(heights.values())
+    left = min(choices, key=lambda chosen: max(height := sum(heights[name] for name in chosen), total - height))
+    return [{name: heights[name] for name in heights if (name in left) == is_left} for is_left in (True, False)]
+
+
+def draw_share_panel(axis, heading, whole, cases, names):
+    """One panel of ``draw_shares``."""
+    *others, ours = names
+    base = [name for name in others if any(name in found for found in cases)][-1]
+    for place, found in enumerate(cases):
+        present = [name for name in names if name in found]
+        height = 0.8 / len(present)
+        for i, name in enumerate(present):
+            entry = found[name]
+            full = 100 * entry["rate"] * entry["median_ms"] / entry["machine_rate"]  # percent times milliseconds
+            shares = [full / time for time in entry["times_ms"]]
+            offset = (i - (len(present) - 1) / 2) * height
+            colour = COLOURS[names_place(names, name)]
+            draw_bar(axis, place + offset, shares, 0.9 * height, colour, duration(entry["median_ms"]))
+        if base in found:
+            ratio = found[base]["median_ms"] / found[ours]["median_ms"]
+            beside(axis, place, f"{ratio:.{2 if ratio < 2 else 1}f}", color=OURS, fontsize=15)
+    beside(axis, -1, f"times as fast\nas {names[base].split(':')[0]}", color=OURS, fontsize=12)
+    titles = [next(iter(found.values()))["case"] for found in cases]
+    axis.set_yticks(range(len(cases)), titles, fontsize=13)
+    axis.axvline(100, color=INK, linewidth=1.5, linestyle="--", zorder=0.5)
+    style(axis, heading, f"percent of what the machine can do:\n{textwrap.fill(whole, 40)}")
+    axis.set_xlim(0, max(130, 1.1 * axis.get_xlim()[1]))
+    axis.set_ylim(len(cases) - 0.4, -0.6)
+
+
+def names_place(names, name):
+    """A contestant's place among the colours: the last one's is the last."""
+    place = list(names).index(name)
+    return -1 if place == len(names) - 1 else place
+
+
+def duration(ms):
+    """A time with a unit that keeps it short."""
+    return f"{ms * 1e3:,.0f} µs" if ms < 10 else f"{ms:,.0f} ms"
+
+
+def draw_lines(panels, path, title, note, labels, highlighted, quantity):
+    """A panel for each heading with a line per contestant, both axes logarithmic, its name at its end.
+
+    ``panels`` is {heading: (what grows, how to write its values, {contestant: {value: measured}})}.
+    """
+    figure = new_figure(8.6 * len(panels), 5.6)
+    others = [name for name in labels if name not in highlighted]
+    for axis, (heading, (grows, form, lines)) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+        sizes = sorted({size for line in lines.values() for size in line})
+        axis.set(xscale="log", yscale="log")
+        ends = []
+        for name, line in lines.items():
+            colour = OURS if name in highlighted else BLUES[others.index(name) % len(BLUES)]
+            width, points = 3.5 if name in highlighted else 2, sorted(line.items())
+            axis.plot(*zip(*points), color=colour, linewidth=width, marker="o", markersize=6)
+            ends.append((points[-1][1], points[-1][0], labels[name], colour))
+        axis.set_xticks(sizes, [form.format(size) for size in sizes], fontsize=12)
+        axis.set_xticks([], minor=True)
+        axis.yaxis.get_major_locator().set_params(subs=(1, 1.5, 2, 3, 5, 7))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.set_yticks([], minor=True)
+        axis.tick_params(axis="y", labelsize=12)
+        axis.set_xlabel(grows, fontsize=13)
+        axis.set_ylabel(quantity, fontsize=13)
+        axis.set_title(heading, fontsize=15, loc="left")
+        axis.grid(alpha=0.3, which="both")
+        axis.spines[["top", "right"]].set_visible(False)
+        label_ends(figure, axis, ends)
+    finish(figure, path, title, note)
+
+
+def label_ends(figure, axis, ends):
+    """Write each line's name and last value behind its end, moved apart where they would cover each other."""
+    figure.draw_without_rendering()
+    height, last = axis.get_window_extent().height, -1.0
+    for value, size, name, colour in sorted(ends):
+        place = axis.transAxes.inverted().transform(axis.transData.transform((size, value)))
+        last = max(place[1], last + 0.22 * figure.dpi / height)
+        axis.annotate(
+            f"{name}  {value:.3g}", xy=(size, value), xytext=(1.03, last), textcoords="axes fraction", va="center",
+            color=colour, fontsize=13, annotation_clip=False,
+        )  # fmt: skip
 
 
 def beside(axis, place, text, **look):

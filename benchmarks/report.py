@@ -5,7 +5,8 @@ A report is a dict::
     {"benchmark": "peers", "when": "2025-01-31T12:00:00+00:00", "machine": {...}, "versions": {...},
      "settings": {...}, "results": [{"case": ..., "contestant": ..., "times_ms": [...], "median_ms": ...}]}
 
-There is one entry in ``times_ms`` per round. A benchmark may add keys of its own.
+There is one entry in ``times_ms`` per round. Where no time is measured, ``values``, ``median`` and ``unit`` stand in its
+place. A benchmark may add keys of its own.
 """
 
 import importlib.util
@@ -39,6 +40,28 @@ def result(case, contestant, times_ms):
     """One entry of a report: the milliseconds that each round measured."""
     times_ms = [float(time) for time in times_ms]
     return {"case": case, "contestant": contestant, "times_ms": times_ms, "median_ms": float(np.median(times_ms))}
+
+
+def result_in(unit, case, contestant, numbers):
+    """The same for what is no time."""
+    numbers = [float(number) for number in numbers]
+    return {
+        "case": case,
+        "contestant": contestant,
+        "values": numbers,
+        "median": float(np.median(numbers)),
+        "unit": unit,
+    }
+
+
+def values(entry):
+    """What the rounds measured."""
+    return entry["times_ms"] if "times_ms" in entry else entry["values"]
+
+
+def unit_of(report):
+    """The unit of the measurements, in words."""
+    return next((entry["unit"] for entry in report["results"] if "values" in entry), "milliseconds")
 
 
 def machine():
@@ -106,13 +129,13 @@ def what_is_wrong(report):
     for i, entry in enumerate(report["results"]):
         if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("case", "contestant")):
             return f"result {i} does not name its case and its contestant"
-        times = entry.get("times_ms")
-        if not isinstance(times, list) or not times or not all(is_time(time) for time in times):
+        found = entry.get("times_ms", entry.get("values"))
+        if not isinstance(found, list) or not found or not all(is_positive(number) for number in found):
             return f"result {i} has no list 'times_ms' of positive numbers"
     return None
 
 
-def is_time(value):
+def is_positive(value):
     """Is it a positive finite number?"""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 

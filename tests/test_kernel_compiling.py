@@ -287,8 +287,8 @@ def test_with_the_compiler_switched_off():
     code = """
     import numba
     assert numba.config.DISABLE_JIT
-    from tinyae.kernels import cpu, dense_layers
-    cpu.ENOUGH = dense_layers.ENOUGH = 1
+    from tinyae.kernels import conv_blocks, cpu, dense_layers, images
+    cpu.ENOUGH = dense_layers.ENOUGH = conv_blocks.ENOUGH = images.ENOUGH = 1
     rng = np.random.default_rng(0)
 
     def both(function, *arrays):
@@ -307,6 +307,12 @@ def test_with_the_compiler_switched_off():
         X, W, b = (rng.normal(size=s).astype(dtype) for s in [(9, 5), (5, 3), 3])
         for f in (None, "relu", "sigmoid", "tanh"):
             both(lambda x, w, b: ta.functional.dense(x, w, b, f), X, W, b)
+        image, weight, bias = (rng.normal(size=s).astype(dtype) for s in [(2, 5, 4, 2), (3, 3, 2, 3), 3])
+        for given in ({"pool": 2, "activation": "relu"}, {"upsample": 2}):
+            both(lambda x, w, b: ta.conv_block(x, w, b, **given), image, weight, bias)
+        both(lambda x, w, b: ta.conv2d_transpose(x, w, b), image, weight[..., :1], bias[:1])
+        both(ta.max_pool2d, image)
+        both(ta.upsample_nearest, image)
         for parts in (1, 3):
             dense_layers.parts_of = lambda work: parts
             both(lambda x, w, b: ta.functional.affine(x, w, b), X[:2], W, b)

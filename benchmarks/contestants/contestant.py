@@ -10,11 +10,13 @@ class Contestant:
 
     Parameters
     ----------
+    model : Model
+        Its architecture as data (``architectures.py``).
     weights : list of (W, b)
-        Initial weights as NumPy arrays, W (inputs, outputs). Relu follows every layer but the last,
-        a sigmoid the last.
-    images : array (N, 784)
-        Float32; put into the framework's own array here, once.
+        Initial weights as NumPy arrays, of the layers that have some: W (inputs, outputs), or of a convolution
+        (3, 3, inputs, outputs).
+    images : array (N, ...)
+        Float32, each of the model's shape, (784,) or (H, W, 1); put into the framework's own array here, once.
     batch : int
         N is a multiple of it.
     """
@@ -22,7 +24,7 @@ class Contestant:
     whole_epochs = False  # is it timed over whole passes through the data?
     step: Callable  # (where a batch begins) -> its loss
 
-    def __init__(self, weights, images, batch):
+    def __init__(self, model, weights, images, batch):
         self.batch, self.batches = batch, len(images) // batch
 
     def starts(self, steps):

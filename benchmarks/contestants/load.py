@@ -1,6 +1,7 @@
-"""How much of the machine others took while something was measured (Linux only)."""
+"""How much of the machine others took while something was measured (Linux only), and how much memory was held."""
 
 import os
+import sys
 import time
 
 SHORTEST = 0.1  # seconds; the system counts in hundredths
@@ -10,17 +11,21 @@ class OtherLoad:
     """``with OtherLoad() as load: ...`` and then ``load.share``, a share of all cores, or None where it is not known.
 
     A thread pool waits at barriers for its slowest thread: a program that takes a fifth of the machine
-    can make a training step ten times slower, and not a fifth.
+    can make a training step ten times slower, and not a fifth. ``own`` gives the seconds that the program has computed
+    so far, all of its processes.
     """
 
+    def __init__(self, own=time.process_time):
+        self.count_own = own
+
     def __enter__(self):
-        self.busy, self.own, self.started = busy_seconds(), time.process_time(), time.perf_counter()
+        self.busy, self.own, self.started = busy_seconds(), self.count_own(), time.perf_counter()
         return self
 
     def __exit__(self, *error):
         self.share, busy, seconds = None, busy_seconds(), time.perf_counter() - self.started
         if busy is not None and self.busy is not None and seconds >= SHORTEST:
-            others = (busy - self.busy) - (time.process_time() - self.own)
+            others = (busy - self.busy) - (self.count_own() - self.own)
             self.share = max(0.0, others / seconds / os.cpu_count())
 
 
@@ -32,3 +37,29 @@ def busy_seconds():
     except (OSError, ValueError):
         return None
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def available_memory():
+    """The bytes that a program could still have, or None where the system does not tell."""
+    try:
+        with open("/proc/meminfo") as lines:
+            return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), None)
+    except OSError:
+        return None
+
+
+def peak_memory():
+    """The most memory that this process has held so far, in bytes, or None where the system does not tell."""
+    try:
+        with open("/proc/self/status") as lines:  # getrusage would count what the parent held before the process began
+            for line in lines:
+                if line.startswith("VmHWM"):
+                    return 1024 * int(line.split()[1])
+    except OSError:
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

@@ -7,20 +7,26 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras  # noqa: E402 (reads the line above)
 import tensorflow as tf  # noqa: E402
 
+from ..architectures import Conv, Dense, MaxPool, UpSampling  # noqa: E402
 from .contestant import BETA1, BETA2, EPS, LR, FitContestant  # noqa: E402
+
+LAYERS = {
+    Dense: lambda layer: keras.layers.Dense(layer.outputs, layer.activation),
+    Conv: lambda layer: keras.layers.Conv2D(layer.outputs, 3, padding="same", activation=layer.activation),
+    MaxPool: lambda layer: keras.layers.MaxPooling2D(layer.size),
+    UpSampling: lambda layer: keras.layers.UpSampling2D(layer.factor),
+}
 
 
 class Keras(FitContestant):
     """``model.fit``, shuffled, over whole epochs."""
 
-    def __init__(self, weights, images, batch):
-        super().__init__(weights, images, batch)
+    def __init__(self, model, weights, images, batch):
+        super().__init__(model, weights, images, batch)
         self.images = images
-        last = len(weights) - 1
-        layers = [
-            keras.layers.Dense(W.shape[1], "sigmoid" if i == last else "relu") for i, (W, b) in enumerate(weights)
-        ]
-        self.model = keras.Sequential([keras.Input((images.shape[1],)), *layers])
+        self.model = keras.Sequential(
+            [keras.Input(model.shape), *(LAYERS[type(layer)](layer) for layer in model.layers)]
+        )
         self.model.set_weights([array for pair in weights for array in pair])
         # Keras adds epsilon to sqrt(v) and not to sqrt(v hat) (the "epsilon hat" of the paper): in the first steps
         # as if epsilon were 30 times larger. Five losses differ by up to 6e-4 for that; the work is the same

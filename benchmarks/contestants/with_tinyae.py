@@ -7,16 +7,17 @@ import numpy as np
 
 import tinyae as ta
 
+from ..architectures import Conv, Dense, MaxPool, UpSampling
 from .contestant import BETA1, BETA2, EPS, LR, Contestant, FitContestant
 
 
 class TinyaeLoop(Contestant):
     """The hand-written loop."""
 
-    def __init__(self, weights, images, batch):
-        super().__init__(weights, images, batch)
+    def __init__(self, model, weights, images, batch):
+        super().__init__(model, weights, images, batch)
         self.X = ta.Tensor(images)
-        self.model = autoencoder(weights)
+        self.model = autoencoder(model, weights)
         self.optimizer = ta.Adam(self.model.parameters(), lr=LR, betas=(BETA1, BETA2), eps=EPS)
 
     def step(self, start):
@@ -41,8 +42,8 @@ class TinyaeLoop(Contestant):
 class TinyaeCaptured(TinyaeLoop):
     """The same loop; the step is captured by one line before it."""
 
-    def __init__(self, weights, images, batch):
-        super().__init__(weights, images, batch)
+    def __init__(self, model, weights, images, batch):
+        super().__init__(model, weights, images, batch)
         self.captured = ta.capture(self.step_on)
 
     def step(self, start):
@@ -52,9 +53,9 @@ class TinyaeCaptured(TinyaeLoop):
 class TinyaeFit(FitContestant):
     """``fit`` as users call it: shuffled, without a progress bar. Its checks of the data are in the time."""
 
-    def __init__(self, weights, images, batch):
-        super().__init__(weights, images, batch)
-        self.images, self.model = images, autoencoder(weights)
+    def __init__(self, model, weights, images, batch):
+        super().__init__(model, weights, images, batch)
+        self.images, self.model = images, autoencoder(model, weights)
         self.optimizer = ta.Adam(self.model.parameters(), lr=LR, betas=(BETA1, BETA2), eps=EPS)
         # random numbers have no pattern: their best reconstruction is a constant, and fit would say so
         warnings.simplefilter("ignore", ta.CollapseWarning)
@@ -80,14 +81,18 @@ class KeepLosses(ta.Callback):
         self.losses.append(logs["loss"])
 
 
-def autoencoder(weights):
-    """A tinyae model with these weights; its code is the narrowest layer."""
-    layers = [
-        ta.Dense(*W.shape, "sigmoid" if i == len(weights) - 1 else "relu", init="zeros")
-        for i, (W, b) in enumerate(weights)
-    ]
-    middle = min(range(len(weights)), key=lambda i: weights[i][0].shape[1]) + 1
-    model = ta.Autoencoder(ta.Sequential(*layers[:middle]), ta.Sequential(*layers[middle:]))
+LAYERS = {  # "zeros", for the weights are given
+    Dense: lambda layer: ta.Dense(layer.inputs, layer.outputs, layer.activation, init="zeros"),
+    Conv: lambda layer: ta.Conv2D(layer.inputs, layer.outputs, 3, activation=layer.activation, init="zeros"),
+    MaxPool: lambda layer: ta.MaxPool2D(layer.size),
+    UpSampling: lambda layer: ta.UpSampling2D(layer.factor),
+}
+
+
+def autoencoder(model, weights):
+    """A tinyae model with these weights."""
+    encoder, decoder = ([LAYERS[type(layer)](layer) for layer in part] for part in (model.encoder, model.decoder))
+    made = ta.Autoencoder(ta.Sequential(encoder), ta.Sequential(decoder))
     arrays = [array for pair in weights for array in pair]
-    model.load_state_dict(dict(zip(model.state_dict(), arrays, strict=True)))
-    return model
+    made.load_state_dict(dict(zip(made.state_dict(), arrays, strict=True)))
+    return made

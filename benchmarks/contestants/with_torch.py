@@ -1,4 +1,7 @@
-"""PyTorch: eager with Adam as it comes, with the fused Adam, and with the loss compiled."""
+"""PyTorch: eager with Adam as it comes, with the fused Adam, and with the loss compiled.
+
+Images are NCHW, which is PyTorch's default; "channels last" is another order of the same axes in memory.
+"""
 
 import os
 import shutil
@@ -6,6 +9,7 @@ import shutil
 import torch
 from torch.nn.functional import mse_loss
 
+from ..architectures import Conv, Dense, MaxPool, UpSampling
 from .contestant import BETA1, BETA2, EPS, LR, Contestant
 
 
@@ -13,11 +17,15 @@ class Torch(Contestant):
     """Eager, Adam as it comes: on a CPU that is a loop over the parameters, several operations for each."""
 
     fused = None
+    memory_format = torch.contiguous_format
 
-    def __init__(self, weights, images, batch):
-        super().__init__(weights, images, batch)
+    def __init__(self, model, weights, images, batch):
+        super().__init__(model, weights, images, batch)
         self.X = torch.from_numpy(images)
-        self.model = sequential(weights)
+        if images.ndim == 4:  # grey images are NCHW in the same memory
+            N, H, W, _ = images.shape
+            self.X = self.X.reshape(N, 1, H, W).to(memory_format=self.memory_format)
+        self.model = sequential(model, weights).to(memory_format=self.memory_format)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=LR, betas=(BETA1, BETA2), eps=EPS, fused=self.fused
         )
@@ -49,10 +57,16 @@ class TorchFused(Torch):
     fused = True
 
 
-class TorchCompiled(TorchFused):
+class TorchChannelsLast(TorchFused):
+    """Images and the weights of convolutions in the order that PyTorch's libraries are fast with."""
+
+    memory_format = torch.channels_last
+
+
+class TorchCompiled(TorchChannelsLast):
     """``torch.compile`` on model and loss, which compiles their backward pass too; fused Adam.
 
-    Of the ways tried (also: Adam compiled, the whole step compiled) the fastest, by a little.
+    Of the ways tried (also: Adam compiled, the whole step compiled, images NCHW) the fastest, by a little.
     """
 
     def make_loss(self):
@@ -62,13 +76,25 @@ class TorchCompiled(TorchFused):
         return torch.compile(super().make_loss())
 
 
-def sequential(weights):
-    """A PyTorch model with these weights."""
-    layers = []
-    for i, (W, b) in enumerate(weights):
-        layer = torch.nn.Linear(*W.shape)
-        with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(W.T))
-            layer.bias.copy_(torch.from_numpy(b))
-        layers += [layer, torch.nn.Sigmoid() if i == len(weights) - 1 else torch.nn.ReLU()]
-    return torch.nn.Sequential(*layers)
+LAYERS = {
+    Dense: lambda layer: torch.nn.Linear(layer.inputs, layer.outputs),
+    Conv: lambda layer: torch.nn.Conv2d(layer.inputs, layer.outputs, 3, padding=1),
+    MaxPool: lambda layer: torch.nn.MaxPool2d(layer.size),
+    UpSampling: lambda layer: torch.nn.Upsample(scale_factor=layer.factor),
+}
+ACTIVATIONS = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid}
+
+
+def sequential(model, weights):
+    """A PyTorch model with these weights: (outputs, inputs), or of a convolution (outputs, inputs, 3, 3)."""
+    parts, given = [], iter(weights)
+    for layer in model.layers:
+        part = LAYERS[type(layer)](layer)
+        parts.append(part)
+        if isinstance(layer, (Dense, Conv)):
+            W, b = (torch.from_numpy(array) for array in next(given))
+            with torch.no_grad():
+                part.weight.copy_(W.T if W.ndim == 2 else W.permute(3, 2, 0, 1))
+                part.bias.copy_(b)
+            parts.append(ACTIVATIONS[layer.activation]())
+    return torch.nn.Sequential(*parts)

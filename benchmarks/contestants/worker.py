@@ -17,12 +17,11 @@ from contextlib import suppress
 
 import numpy as np
 
-from ..cases import CASES, initial_weights
-from .load import OtherLoad
+from ..architectures import initial_weights
+from ..cases import shaped
+from .load import OtherLoad, peak_memory
 from .names import CONTESTANTS
 
-WARM_UP = 5  # steps before each timed block
-EPOCHS = 5  # of a call of fit, at least: few people train for one
 LONGEST_WAIT = 600  # seconds, after which a worker is given up
 
 
@@ -31,14 +30,16 @@ class WorkerFailed(Exception):
 
 
 class Worker:
-    """The parent's end. Calls are answered by the method of ``Bench`` of the same name."""
+    """The parent's end. Calls are answered by the method of the same name of what ``make(*arguments)`` gives there.
 
-    def __init__(self, name, folder, steps_per_epoch):
-        self.log = os.path.join(folder, f"{name}.log")
+    ``make`` is a class whose file imports no framework; what the process prints goes into the file ``log``.
+    """
+
+    def __init__(self, log, make, *arguments):
+        self.log = log
         spawn = multiprocessing.get_context("spawn")
         self.pipe, other_end = spawn.Pipe()
-        images = os.path.join(folder, "images.npy")
-        self.process = spawn.Process(target=serve, args=(name, images, steps_per_epoch, self.log, other_end))
+        self.process = spawn.Process(target=serve, args=(make, arguments, log, other_end))
         self.process.start()
         other_end.close()
 
@@ -71,15 +72,21 @@ class Worker:
             self.process.kill()
             self.process.join()
 
+    def __enter__(self):
+        return self
 
-def serve(name, images, steps_per_epoch, log, pipe):
+    def __exit__(self, *error):
+        self.close()
+
+
+def serve(make, arguments, log, pipe):
     """The worker's end: answer until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    bench = Bench(name, images, steps_per_epoch)
+    bench = make(*arguments)
     while True:
         try:
             question, arguments = pipe.recv()
@@ -94,43 +101,68 @@ def serve(name, images, steps_per_epoch, log, pipe):
             pipe.send((False, f"{type(error).__name__}: {text}"))
 
 
-class Bench:
-    """What a worker can do."""
+def start_worker(name, folder):
+    """A process for a contestant; the images are in the folder, as rows of 784 numbers."""
+    return Worker(os.path.join(folder, f"{name}.log"), Bench, name, os.path.join(folder, "images.npy"))
 
-    def __init__(self, name, images, steps_per_epoch):
-        self.name, self.path, self.steps_per_epoch = name, images, steps_per_epoch
+
+class Bench:
+    """What a contestant's worker can do. Models, data and what is compiled stay until ``release``."""
+
+    def __init__(self, name, images):
+        self.name, self.path = name, images
         self.images, self.prepared = None, {}
 
-    def prepare(self, case_name, steps):
-        """Build the model of a case; returns the losses of its first steps."""
+    def load(self):
+        """Import the framework, and read the images; returns the contestant's class."""
         entry = CONTESTANTS[self.name]
-        make = getattr(importlib.import_module(f"benchmarks.contestants.{entry.module}"), entry.class_name)
-        case = CASES[case_name]
         if self.images is None:
             self.images = np.load(self.path)  # once: all cases look at the same numbers
-        images = self.images[: self.steps_per_epoch * case.batch]
-        self.prepared[case_name] = contestant = make(initial_weights(case.dims), images, case.batch)
+        return getattr(importlib.import_module(f"benchmarks.contestants.{entry.module}"), entry.class_name)
+
+    def loaded(self):
+        """``load``, and how much memory that has taken."""
+        self.load()
+        return peak_memory()
+
+    def prepare(self, case, steps):
+        """Build the model of a case; returns the losses of its first steps."""
+        make = self.load()
+        images = shaped(self.images[: case.images], case.model.shape)
+        self.prepared[case] = contestant = make(case.model, initial_weights(case.model.layers), images, case.batch)
         return [float(loss) for loss in contestant.losses(steps)]
 
     def about(self):
         """Versions, threads, precision: asked when all is loaded."""
-        return next(iter(self.prepared.values())).about()
+        return self.load().about()
 
-    def steps_for(self, case_name, seconds, at_least):
-        """How many steps take so long; where steps are taken by fit, a call of at least some whole epochs."""
-        contestant = self.prepared[case_name]
-        unit = EPOCHS * contestant.batches if contestant.whole_epochs else 1
-        trial = math.ceil(at_least / unit) * unit
+    def steps_for(self, case):
+        """How many steps are timed together; where steps are taken by fit, a call of at least some whole epochs."""
+        contestant = self.prepared[case]
+        unit = case.lengths.epochs * contestant.batches if contestant.whole_epochs else 1
+        trial = math.ceil(case.lengths.fewest_steps / unit) * unit
         contestant.run(trial)  # what is compiled or allocated only once
-        per_step = self.measure(case_name, trial)[0] / 1e3
-        return max(math.ceil(seconds / per_step / unit) * unit, trial)
+        per_step = self.measure(case, trial)[0] / 1e3
+        return max(math.ceil(case.lengths.seconds / per_step / unit) * unit, trial)
 
-    def measure(self, case_name, steps):
+    def measure(self, case, steps):
         """Milliseconds per step, and the share of the cores that other programs took meanwhile."""
-        contestant = self.prepared[case_name]
-        contestant.run(WARM_UP)
+        contestant = self.prepared[case]
+        contestant.run(case.lengths.warm_up)
         with OtherLoad() as load:
             started = time.perf_counter()
             contestant.run(steps)
             seconds = time.perf_counter() - started
         return seconds / steps * 1e3, load.share
+
+    def run(self, case, steps):
+        """Train for so many steps."""
+        self.prepared[case].run(steps)
+
+    def release(self, case):
+        """Forget a case."""
+        self.prepared.pop(case, None)
+
+    def peak_memory(self):
+        """The most memory that this process has held so far, in bytes, or None."""
+        return peak_memory()

@@ -199,8 +199,8 @@ def plan_of_convolution(shape, W_shape, dtype, kind, padding, stride, other, par
     return Plan(shape, W_shape, dtype, rows, cols, None, None, parts)
 
 
-def forward(xp, save, X, W, b, plan):
-    """Y; saves what ``backward`` needs."""
+def run_forward(save, X, W, b, plan):
+    """Y; saves what ``run_backward`` needs."""
     Y, winner = empty(plan.Y_shape, X.dtype), empty(plan.winner_shape, np.uint8)
     loops.convolutions.forward(
         X.reshape(-1), W, b, Y.reshape(-1), winner.reshape(-1), plan.numbers, *plan.tables, empty((plan.panels,), X.dtype),
@@ -210,7 +210,7 @@ def forward(xp, save, X, W, b, plan):
     return Y
 
 
-def backward(saved, gY, needed):
+def run_backward(saved, gY, needed):
     """The gradients of X, W and b."""
     X, W, Y, winner, plan = saved
     gX = empty(X.shape if needed[0] else (0,), X.dtype)
@@ -238,18 +238,10 @@ def worth_it(X, W, rows, columns):
     return min(rows, columns) > 0 and len(X) * rows * columns * W.size >= ENOUGH and numba_works()
 
 
-class Shared:
-    """What the three share."""
+class ConvBlock(ops.ConvBlock):
+    """Upsampling, convolution, activation and max-pooling, by the loops of ``convolutions.py``."""
 
     selective = repeatable = True
-
-    @staticmethod
-    def backward(xp, saved, gY, needed):
-        return backward(saved, gY, needed)
-
-
-class ConvBlock(Shared, ops.ConvBlock):
-    """Upsampling, convolution, activation and max-pooling, by the loops of ``convolutions.py``."""
 
     @staticmethod
     def accepts(X, W, b, upsample, padding, activation, pool):
@@ -268,11 +260,17 @@ class ConvBlock(Shared, ops.ConvBlock):
     def forward(xp, save, X, W, b, upsample, padding, activation, pool):
         parts = parts_of(len(X) * X.shape[1] * X.shape[2] * upsample**2 * W.size)
         plan = plan_of_block(X.shape, W.shape, X.dtype, upsample, padding, activation, pool, parts)
-        return forward(xp, save, X, W, b, plan)
+        return run_forward(save, X, W, b, plan)
+
+    @staticmethod
+    def backward(xp, saved, gY, needed):
+        return run_backward(saved, gY, needed)
 
 
-class Conv2D(Shared, ops.Conv2D):
+class Conv2D(ops.Conv2D):
     """A convolution with one stride for rows and columns."""
+
+    selective = repeatable = True
 
     @staticmethod
     def accepts(X, W, b, stride, padding, dilation):
@@ -285,11 +283,17 @@ class Conv2D(Shared, ops.Conv2D):
     def forward(xp, save, X, W, b, stride, padding, dilation):
         parts = parts_of(len(X) * X.shape[1] * X.shape[2] * W.size // stride[0] ** 2)
         plan = plan_of_convolution(X.shape, W.shape, X.dtype, "strided", padding, stride[0], dilation, parts)
-        return forward(xp, save, X, W, b, plan)
+        return run_forward(save, X, W, b, plan)
+
+    @staticmethod
+    def backward(xp, saved, gY, needed):
+        return run_backward(saved, gY, needed)
 
 
-class Conv2DTranspose(Shared, ops.Conv2DTranspose):
+class Conv2DTranspose(ops.Conv2DTranspose):
     """A transposed convolution with one stride for rows and columns."""
+
+    selective = repeatable = True
 
     @staticmethod
     def accepts(X, W, b, stride, padding, output_padding):
@@ -302,4 +306,8 @@ class Conv2DTranspose(Shared, ops.Conv2DTranspose):
     def forward(xp, save, X, W, b, stride, padding, output_padding):
         parts = parts_of(len(X) * X.shape[1] * X.shape[2] * W.size)
         plan = plan_of_convolution(X.shape, W.shape, X.dtype, "transposed", padding, stride[0], output_padding, parts)
-        return forward(xp, save, X, W, b, plan)
+        return run_forward(save, X, W, b, plan)
+
+    @staticmethod
+    def backward(xp, saved, gY, needed):
+        return run_backward(saved, gY, needed)
