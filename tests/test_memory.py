@@ -72,6 +72,27 @@ def test_the_estimate_is_near_to_what_a_step_takes(rng, monkeypatch):
     assert seen == [NUMPY] and 0.5 < 2000 * each / peak < 1.5
 
 
+# ---------------------------------------------------------------- without training
+
+
+def test_evaluations_take_fewer_examples_at_once_where_layers_are_wide(monkeypatch, rng):
+    x, model = rng.random((100, 8, 8, 1), dtype=np.float32), small_conv()
+    expected = model.reconstruct(x)
+    sizes, forward = [], ta.Conv2D.forward
+    monkeypatch.setattr(ta.Conv2D, "forward", lambda self, x: sizes.append(len(x)) or forward(self, x))
+    with ta.use_kernels("reference"):
+        monkeypatch.setattr(memory, "AT_ONCE", 40 * 4 * (64 + 256))  # forty images and their first outputs
+        assert np.allclose(model.reconstruct(x), expected, atol=1e-6)
+        assert sizes == [1, 1, 40, 40, 40, 40, 20, 20]
+        sizes.clear()
+        quick(model, x, 1, batch_size=50, optimizer="sgd", lr=1e-12, validation_data=x)
+        assert sizes == [1] * 4 + [50] * 4 + [40, 40] * 2 + [20, 20] + [40, 40]  # the last: has it collapsed?
+        sizes.clear()
+        monkeypatch.setattr(memory, "AT_ONCE", 1 << 28)
+        model.reconstruct(x)
+        assert sizes == [1, 1, 100, 100]
+
+
 # ---------------------------------------------------------------- the refusal
 
 

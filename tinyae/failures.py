@@ -48,11 +48,12 @@ def warn_of_collapse(trainer):
 def collapsed(trainer):
     """A warning if the outputs no longer depend on the input, else None.
 
-    Compared are the variances over examples of outputs and targets, on up to 256 examples.
+    Compared are the variances over examples of outputs and targets, on up to 256 examples, as many as an evaluation takes at once.
     """
     if trainer.y.dtype.kind != "f" or len(trainer.x) < 2:
         return None
-    x, y = trainer.batch(trainer.x, trainer.y, np.arange(min(256, len(trainer.x))))
+    n = min(256, max(2, trainer.evaluated_at_once), len(trainer.x))
+    x, y = trainer.batch(trainer.x, trainer.y, np.arange(n))
     with trainer.model.evaluating():
         prediction = trainer.model(x)
     if prediction.shape != y.shape:

@@ -9,6 +9,7 @@ from .errors import OutOfMemoryError
 from .nn.joining import ConvolutionBlock
 from .nn.layers import Flatten, Reshape
 
+AT_ONCE = 1 << 28  # bytes that two layers' outputs may take while nothing is trained
 CGROUPS = Path("/sys/fs/cgroup")  # where Linux keeps the limits of containers
 MEMINFO, OWN_CGROUP = Path("/proc/meminfo"), Path("/proc/self/cgroup")
 
@@ -55,11 +56,25 @@ def numbers_per_example(calls, target, groups=()):
     convolution without a kernel (the same for small and large batches), a dropout mask.
     """
     never_written = [layer for g in groups if isinstance(g, ConvolutionBlock) for layer in g.layers[:-1]]
-    left_out = {id(layer) for layer in never_written}
+    sizes = [*sizes_of(calls, {id(layer) for layer in never_written}), target]
+    return sum(sizes) + widest(sizes)
+
+
+def examples_at_once(calls, itemsize, most):
+    """How many examples an evaluation takes together: ``most``, or fewer where the outputs of two layers get large."""
+    return max(1, min(most, AT_ONCE // (itemsize * max(1, widest(sizes_of(calls))))))
+
+
+def sizes_of(calls, left_out=()):
+    """How many numbers go into the first layer, and come out of each that computes something."""
     own = [call for call in calls if not call[0].parts() and not isinstance(call[0], (Flatten, Reshape))]
     given = [prod(shape) for _, shape, _ in own[:1]]
-    sizes = [*given, *(prod(shape) for layer, _, shape in own if id(layer) not in left_out), target]
-    return sum(sizes) + max((a + b for a, b in zip(sizes, sizes[1:])), default=0)
+    return [*given, *(prod(shape) for layer, _, shape in own if id(layer) not in left_out)]
+
+
+def widest(sizes):
+    """The two largest neighbours together."""
+    return max((a + b for a, b in zip(sizes, sizes[1:])), default=0)
 
 
 def bytes_besides(trainer):

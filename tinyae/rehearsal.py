@@ -7,13 +7,14 @@ import numpy as np
 from .context import watch_layers
 from .data import as_data, check_values, place_of, take
 from .errors import DtypeError, RangeError, ShapeError, brief, require_integer
-from .memory import refuse_what_does_not_fit
+from .memory import examples_at_once, refuse_what_does_not_fit
 from .nn.sizes import lost_pixels
 from .optim import make_optimizer
 from .optimizer import Optimizer
 from .tensor import Tensor
 
 DEFAULT_BATCH_SIZE = 32
+LARGEST_EVALUATION = 4096  # examples at once, however large the batches of the training are
 WHOLLY_HASHED = 1 << 28  # bytes; a few tenths of a second
 
 
@@ -93,6 +94,8 @@ def rehearse(trainer):
                 )
         if x is trainer.x:
             refuse_what_does_not_fit(trainer, calls)
+            most = min(max(trainer.batch_size, 256), LARGEST_EVALUATION)
+            trainer.evaluated_at_once = examples_at_once(calls, trainer.dtype.itemsize, most)
         if trainer.loss_name == "cross_entropy":
             with trainer.model.evaluating():
                 classes = trainer.model(batch[0]).shape[1]

@@ -48,9 +48,6 @@ from .rehearsal import (
 from .schedules import Schedule
 from .tensor import Tensor
 
-LARGEST_EVALUATION = 4096  # examples at once, however large the batches of the training are
-
-
 # ---------------------------------------------------------------- the loop
 
 
@@ -334,7 +331,7 @@ class Trainer:
         """The loss over a data set, in evaluation mode."""
         total = 0.0
         # a loss of the user's own may be a sum: then only batches of one size are comparable
-        size = self.batch_size if callable(self.loss_name) else min(max(self.batch_size, 256), LARGEST_EVALUATION)
+        size = self.batch_size if callable(self.loss_name) else self.evaluated_at_once
         with self.model.evaluating():
             for start in range(0, len(x), size):
                 index = np.arange(start, min(start + size, len(x)))

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..callbacks import Callback
+from ..context import watch_layers
 from ..data import as_data
 from ..errors import DtypeError, brief
 from ..history import History
+from ..memory import examples_at_once
 from ..nn.joining import joined_groups
 from ..nn.module import Module, model_input
 from ..nn.sequential import flat, through
@@ -20,6 +22,8 @@ from ..optimizer import Optimizer
 from ..regularizers import Regularizer
 from ..tensor import Tensor
 from ..training import fit
+
+FEW = 64  # examples that are computed at once, however large they are
 
 
 class Autoencoder(Module):
@@ -71,6 +75,10 @@ class Autoencoder(Module):
             return part(model_input(self, x, name))
         x = as_data(name, x)
         with self.evaluating():
+            if len(x) > FEW:
+                with watch_layers() as calls:
+                    part(model_input(self, x[:1], name))
+                batch_size = examples_at_once(calls, self.dtype.itemsize, batch_size)
             pieces = [part(model_input(self, x[i : i + batch_size], name)).data for i in range(0, len(x), batch_size)]
         return pieces[0] if len(pieces) == 1 else self.backend.xp.concatenate(pieces)
 
