@@ -79,7 +79,9 @@ def draw_gradients(epochs, layers, path, title=""):
         colour = SHADES[round(i * (len(SHADES) - 1) / max(1, len(names) - 1))]
         axis.plot(where, drawn, color=colour, marker="o" if len(drawn) == 1 else None)
         ends.append((drawn[-1], where[-1], f"{name}  {norms[-1]:.2g}", colour))
-    style_epochs(axis, title, "L2 norm of the gradient in the epoch's last batch", True, "{x:.1g}")
+    style_epochs(axis, title, "L2 norm of the gradient in the epoch's last batch", True, "{x:.0e}")
+    if np.ptp(np.log10(axis.get_ylim())) > 1:
+        axis.yaxis.set_minor_formatter("")  # the powers of ten are enough
     axis.set_xlabel("epoch      (dark: first layer, bright: last layer)")
     label_ends(figure, axis, ends)
     if path is not None:
