@@ -48,7 +48,8 @@ def warn_of_collapse(trainer):
 def collapsed(trainer):
     """A warning if the outputs no longer depend on the input, else None.
 
-    Compared are the variances over examples of outputs and targets, on up to 256 examples, as many as an evaluation takes at once.
+    Compared are the variances over examples of outputs and targets, on up to 256 examples, but no more than an
+    evaluation takes at once.
     """
     if trainer.y.dtype.kind != "f" or len(trainer.x) < 2:
         return None

@@ -22,7 +22,7 @@ class History:
 
     ``history["gradients"]`` is a list with one dict per epoch, {parameter: norm}, such as {"encoder.0.weight": 0.012}:
     the L2 norm of the gradient in the epoch's last batch, as the optimizer used it (after clipping). A parameter
-    without a gradient, or with one that is not finite, is left out. ``by_layer`` has one number for each layer.
+    without a gradient, or with one that is not finite, is left out. ``tinyae.history.by_layer`` makes layers of them.
 
     Attributes
     ----------
