@@ -38,15 +38,22 @@ def put_back(trainer, what, value, whose):
 
 def warn_of_collapse(trainer):
     """Warn if the model predicted the same for everything after two epochs in a row, or after the last one."""
-    text = collapsed(trainer)
-    trainer.collapsed_for = trainer.collapsed_for + 1 if text else 0
+    found = collapse(trainer)
+    trainer.collapsed_for = 0 if found is None else trainer.collapsed_for + 1
     last = trainer.epoch == trainer.epochs or trainer.stop_reason is not None
     if trainer.collapsed_for == 2 or (last and trainer.collapsed_for == 1):
-        warnings.warn(text, CollapseWarning, stacklevel=5)
+        constant, varies, should = found
+        warnings.warn(
+            f"after epoch {trainer.epoch} the model predicts the same for every input: over examples its output varies by "
+            f"{varies:.2g}, the target by {should:.2g} (variances). It has collapsed to a constant, {about_constant(trainer, constant)} "
+            f"{about_gradients(trainer.history.records[-1])} {what_helps(trainer.model)}",
+            CollapseWarning,
+            stacklevel=5,
+        )
 
 
-def collapsed(trainer):
-    """A warning if the outputs no longer depend on the input, else None.
+def collapse(trainer):
+    """(the constant, the variances of outputs and of targets), if the outputs no longer depend on the input; else None.
 
     Compared are the variances over examples of outputs and targets, on up to 256 examples, but no more than an
     evaluation takes at once.
@@ -62,12 +69,7 @@ def collapsed(trainer):
     varies, should = float(prediction.data.var(axis=0).mean()), float(y.data.var(axis=0).mean())
     if not varies < 1e-4 * should:
         return None
-    constant = prediction.backend.to_host(prediction.data).astype(np.float64).mean(axis=0, keepdims=True)
-    return (
-        f"after epoch {trainer.epoch} the model predicts the same for every input: over examples its output varies by "
-        f"{varies:.2g}, the target by {should:.2g} (variances). It has collapsed to a constant, {about_constant(trainer, constant)} "
-        f"{about_gradients(trainer.history.records[-1])} {what_helps(trainer.model)}"
-    )
+    return prediction.backend.to_host(prediction.data).astype(np.float64).mean(axis=0, keepdims=True), varies, should
 
 
 def about_constant(trainer, constant):

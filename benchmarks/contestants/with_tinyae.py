@@ -57,7 +57,7 @@ class TinyaeFit(FitContestant):
         super().__init__(model, weights, images, batch)
         self.images, self.model = images, autoencoder(model, weights)
         self.optimizer = ta.Adam(self.model.parameters(), lr=LR, betas=(BETA1, BETA2), eps=EPS)
-        # random numbers have no pattern: their best reconstruction is a constant, and fit would say so
+        # after a few steps a model may not tell examples apart yet, and fit would say so
         warnings.simplefilter("ignore", ta.CollapseWarning)
 
     def fit(self, images, epochs, **options):
