@@ -144,6 +144,11 @@ def test_a_step_with_convolutions_is_captured(rng):
         losses = [run(batch).item() for batch in x]
         if captured:
             assert run.reason is None
+            (program,) = run._programs.values()
+            assert program.holds()  # else it would be written anew each time
+            kept = model[0].weight.grad
+            assert not program.holds() and kept is not None  # somebody holds a gradient now
+            del kept
         weights.append([losses, *(p.numpy().tobytes() for p in model.parameters())])
     assert weights[0] == weights[1]
     assert ops.ConvBlock in (model.joined()[0].operation,)

@@ -247,7 +247,14 @@ class Program:
         calls = joined(self.actions, listed(self.outputs))
         self.actions = [(getattr(action, "function", action), list(given)) for action, given in calls]
         self.find_inputs()
+        self.uses = [self.uses_of(gradient) for _, gradient in self.gradients]
         return self.results()
+
+    def uses_of(self, gradient):
+        """How often the noted calls hold an array, themselves or by a view of it."""
+        noted = [kept for kept in self.kept if type(kept) is tuple]
+        arrays = [x for _, given in [*noted, *self.actions] for x in given if type(x) is np.ndarray]
+        return sum(x is gradient for x in arrays) + len({id(x) for x in arrays if x.base is gradient})
 
     def note_gradients(self):
         """Which tensors got one, and which of these were not cleared before."""
@@ -327,8 +334,11 @@ class Program:
     # ------------------------------------------------------------ to repeat it
 
     def references(self):
-        """How many hold each gradient, besides the tensor that it is the gradient of."""
-        return [sys.getrefcount(gradient) - (tensor.grad is gradient) for tensor, gradient in self.gradients]
+        """How many hold each gradient, besides the tensor that it is the gradient of and the calls that compute it."""
+        return [
+            sys.getrefcount(gradient) - (tensor.grad is gradient) - uses
+            for (tensor, gradient), uses in zip(self.gradients, self.uses)
+        ]
 
     def holds(self):
         """Are the arrays still those that it was written for, and the gradients nobody else's?"""
