@@ -30,7 +30,10 @@ IMAGES = {
     "conv_block": [
         (lambda x, w, b: ta.conv_block(x, w, b, 2, "same", "tanh", 2), lambda r: convolution(r, 2, 3, 4, 2)),
         (lambda x, w, b: ta.conv_block(x, w, b, activation="sigmoid"), lambda r: convolution(r, 2, 3, 4, 1)),
-        (lambda x, w, b: ta.conv_block(x, w, b, pool=((2, 2), "same")), lambda r: convolution(r, 1, 5, 3, 2)),
+        (
+            lambda x, w, b: ta.conv_block(x, w, b, pool=(2, 2), pool_padding="same"),
+            lambda r: convolution(r, 1, 5, 3, 2),
+        ),
     ],
     "max_pool2d": [
         (lambda x: ta.max_pool2d(x, 2), lambda r: (shuffled(r, 2, 5, 4, 2),)),

@@ -114,6 +114,12 @@ def test_the_summary_says_so():
         assert "computed" not in model.summary((8, 8, 1))
 
 
+def test_the_summary_of_a_layer_that_is_used_twice():
+    layer = conv(1, 1)
+    lines = str(ta.Sequential(layer, POOL(2), layer).summary((12, 12, 1))).split("\n")
+    assert lines[2].endswith("┐") and lines[3].endswith("pooled at once") and not lines[4].endswith("┐")
+
+
 @pytest.mark.parametrize(
     "k, u, expected", [(3, 2, (4, 9)), (5, 2, (9, 25)), (1, 2, (1, 1)), (3, 3, (25, 81)), (2, 2, (9, 16))]
 )

@@ -98,3 +98,21 @@ def test_images_that_do_not_suit_the_model(change, error, message, rng):
     with pytest.raises(error, match=message):
         quick(model, x, validation_data=change(x))
     assert weights(model) == before
+
+
+def test_a_last_batch_that_a_batch_norm_cannot_take_is_refused_before_anything_changes():
+    """One example alone has no variance."""
+    x = np.random.default_rng(0).random((33, 6), dtype=np.float32)
+    model = ta.Sequential(ta.Dense(6, 4), ta.BatchNorm(4), ta.Dense(4, 6))
+    before = model.state_dict()
+    with pytest.raises(
+        ShapeError, match="33 examples in batches of 32 leave one alone, and BatchNorm.*another batch_size"
+    ):
+        ta.fit(model, x, x, 1, batch_size=32, progress=False)
+    with pytest.raises(ShapeError, match="leave one alone"):
+        ta.fit(model, x, x, 1, batch_size=1, progress=False)
+    assert all(np.array_equal(before[name], value) for name, value in model.state_dict().items())
+    ta.fit(model, x, x, 1, batch_size=31, progress=False)
+    images = x[:, :, None, None] * np.ones((1, 1, 4, 1), np.float32)
+    model = ta.Sequential(ta.Conv2D(1, 2), ta.BatchNorm(2), ta.Conv2D(2, 1))
+    ta.fit(model, images, images, 1, batch_size=32, progress=False)

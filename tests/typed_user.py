@@ -108,7 +108,7 @@ def train_on_images(images: np.ndarray[Any, Any]) -> ta.Tensor:
     )
     history: ta.History = ta.Autoencoder(encoder, decoder).fit(images, 2)
     x = ta.conv2d(images, np.ones((3, 3, 1, 2)), stride=2, padding=((1, 1), (0, 1)))
-    x = ta.conv_block(x, np.ones((3, 3, 2, 2)), np.zeros(2), activation="relu", pool=((2, 2), "same"))
+    x = ta.conv_block(x, np.ones((3, 3, 2, 2)), np.zeros(2), activation="relu", pool=2, pool_padding="same")
     x = ta.conv2d_transpose(ta.max_pool2d(ta.avg_pool2d(ta.pad2d(x, 1))), np.ones((2, 2, 2, 1)), output_size=4)
     print(history["loss"], ta.GlobalAvgPool2D()(x))
     return ta.batch_norm(ta.upsample_bilinear(ta.upsample_nearest(x, (2, 1))), [1.0], [0.0])

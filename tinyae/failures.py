@@ -9,6 +9,8 @@ from .errors import TrainingError
 from .history import by_layer
 from .metrics import constant_error, mean_example
 
+FADED = 1e-2  # norm of a layer's gradient; that of one that learns is some tenths
+
 
 class CollapseWarning(UserWarning):
     """The model has come to predict the same output for every input."""
@@ -95,10 +97,10 @@ def about_gradients(record):
     if not layers:
         return "No gradients were kept."
     norms = ", ".join(f"{name or 'layer'} {norm:.1e}" for name, norm in layers.items())
-    return (
-        f"Its units are saturated or dead, and pass next to nothing back; the gradients' norms from the first layer to the "
-        f'last: {norms} (epoch by epoch: history["gradients"]).'
-    )
+    reason = "Its code tells nothing about the input, though some layers still receive a gradient"
+    if max(layers.values()) < FADED:
+        reason = "Its units are saturated or dead, and pass next to nothing back"
+    return f'{reason}; the gradients\' norms from the first layer to the last: {norms} (epoch by epoch: history["gradients"]).'
 
 
 def what_helps(model):

@@ -179,26 +179,25 @@ def conv_block(
     upsample: int = 1,
     padding: Padding = "same",
     activation: str | None = None,
-    pool: int | tuple[tuple[int, int], Any] | None = None,
+    pool: Pair | None = None,
+    pool_padding: Padding = "valid",
 ) -> Tensor:
     """max_pool2d(activation(conv2d(upsample_nearest(x), weight, bias))) as one operation, for relu, sigmoid and tanh.
 
-    ``pool`` is the size of the pooling, which is its stride too, or (size, padding), or None; ``upsample`` 1 leaves
-    that out.
+    ``pool`` is the size of the pooling, which is its stride too, or None; ``upsample`` 1 leaves that out.
     """
     x, weight = as_images("conv_block", x), as_kernel("conv_block", weight)
     upsample = require_integer("conv_block", "upsample", upsample, at_least=1)
     large = (x.shape[0], x.shape[1] * upsample, x.shape[2] * upsample, x.shape[3])
-    where = resolved_padding("conv_block", padding, large, weight.shape)
+    where, pooling = resolved_padding("conv_block", padding, large, weight.shape), None
     if pool is not None:
-        size, pool_padding = pool if isinstance(pool, tuple) else (pool, "valid")
-        size, ((top, bottom), (left, right)) = pair("conv_block", "pool", size), where
+        size, ((top, bottom), (left, right)) = pair("conv_block", "pool", pool), where
         convolved = (1, large[1] + top + bottom - weight.shape[0] + 1, large[2] + left + right - weight.shape[1] + 1, 1)
-        pool = (size, resolved_padding("conv_block", pool_padding, convolved, size, size))
+        pooling = (size, resolved_padding("conv_block", pool_padding, convolved, size, size))
     if activation is not None:
         activation = known_name("activation of conv_block", activation, JOINED)
     bias = _or_zeros(bias, weight)
-    return apply(ops.ConvBlock, x, weight, bias, upsample=upsample, padding=where, activation=activation, pool=pool)
+    return apply(ops.ConvBlock, x, weight, bias, upsample=upsample, padding=where, activation=activation, pool=pooling)
 
 
 def max_pool2d(x: TensorLike, size: Pair = 2, stride: Pair | None = None, padding: Padding = "valid") -> Tensor:

@@ -52,8 +52,9 @@ def numbers_per_example(calls, target, groups=()):
 
     The tape keeps every layer's output until the backward pass has used it. That goes back with the gradient of one
     output and makes the next, so at its largest it needs two neighbours on top of all outputs. What a block of
-    convolutions computes in one (``groups``) has one output. An operation may need more for itself: patches of a
-    convolution without a kernel (the same for small and large batches), a dropout mask.
+    convolutions computes in one (``groups``) has one output. An operation may need more for itself, which is not
+    counted: a dropout mask, an activation that is no part of its layer, and several copies of its input where an operation
+    has no kernel, such as pooling with overlapping windows, or all inside ``use_kernels("reference")``.
     """
     never_written = [layer for g in groups if isinstance(g, ConvolutionBlock) for layer in g.layers[:-1]]
     sizes = [*sizes_of(calls, {id(layer) for layer in never_written}), target]

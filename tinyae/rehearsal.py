@@ -1,6 +1,7 @@
 """What ``fit`` checks before it changes anything: data, settings, and one example through model and loss."""
 
 import hashlib
+from math import prod
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from .context import watch_layers
 from .data import as_data, check_values, place_of, take
 from .errors import DtypeError, RangeError, ShapeError, brief, require_integer
 from .memory import examples_at_once, refuse_what_does_not_fit
+from .nn.normalisation import BatchNorm
 from .nn.sizes import lost_pixels
 from .optim import make_optimizer
 from .optimizer import Optimizer
@@ -93,6 +95,7 @@ def rehearse(trainer):
                     f"fit: the loss function returned {brief(value)}; expected a Tensor with one number, such as a mean."
                 )
         if x is trainer.x:
+            refuse_single_values(trainer, calls)
             refuse_what_does_not_fit(trainer, calls)
             most = min(max(trainer.batch_size, 256), LARGEST_EVALUATION)
             trainer.evaluated_at_once = examples_at_once(calls, trainer.dtype.itemsize, most)
@@ -100,6 +103,19 @@ def rehearse(trainer):
             with trainer.model.evaluating():
                 classes = trainer.model(batch[0]).shape[1]
             check_labels(name, y, classes)
+
+
+def refuse_single_values(trainer, calls):
+    """Refuse a last batch of one example in which a BatchNorm would see one value per feature: it has no variance."""
+    n, size = len(trainer.x), trainer.batch_size
+    if size > 1 and n % size != 1:
+        return
+    for module, shape, _ in calls:
+        if isinstance(module, BatchNorm) and prod(shape[1:-1]) == 1:
+            raise ShapeError(
+                f"fit: {n} examples in batches of {size} leave one alone, and {module.label()} would see one value per feature, "
+                f"which has no variance. Give another batch_size, or leave out one example."
+            )
 
 
 def lost_on_the_way(model, x, y):

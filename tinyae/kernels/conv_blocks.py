@@ -11,7 +11,8 @@ Write z = u i + a. Of the k taps of W those with the same :math:`\rho = \lfloor 
 .. math:: Z_{u i + a} = \sum_\rho X_{i + \rho} P_{a \rho}, \qquad P_{a \rho} = \sum_{d:\, \lfloor (a - n + d) / u \rfloor = \rho} W_d
 
 For 3 taps, u = 2 and n = 1, both phases a have two places: :math:`P_0 = (W_0, W_1 + W_2)` and :math:`P_1 = (W_0 + W_1, W_2)`.
-In two dimensions that is 4 products for 9, and the large image is never written. With u = 1 there is one phase, and P = W.
+In two dimensions that is 4 products for 9, and the large image is never written. (Where X is infinite, the
+sum of the taps decides; the definition, which adds products, may have infinity minus infinity there.) With u = 1 there is one phase, and P = W.
 ("Sub-pixel convolution", the other way round, in Shi et al., "Real-time single image and video super-resolution" (2016),
 section 3.2.)
 
@@ -34,8 +35,10 @@ from .dense_layers import CODES, apart
 from .loading import fits, loops, numba_works
 from .threads import parts_of
 
-ENOUGH = 20_000  # multiplications, from which on a kernel is faster than NumPy
-BAND_BYTES = 1 << 19  # of X, Z and gZ that a thread works on: a quarter of a second-level cache
+ENOUGH = 20_000  # multiplications, from which on a kernel was faster than NumPy on the machines that were tried
+BAND_BYTES = (
+    1 << 19
+)  # of X, Z and gZ that a thread works on: they should fit into its second-level cache (2 MB where it was tried)
 BANDS_EACH = 4  # for each thread at least, if there are rows enough: the last one shall not be waited for long
 LARGEST_POOL = 15  # its places are numbered in a byte
 ADDING_UP = 10  # multiplications of whole registers take as long as adding up the places of one

@@ -9,7 +9,7 @@ from math import gcd
 
 from .. import functional as F
 from .. import ops
-from .images import Conv2D, MaxPool2D, UpSampling2D
+from .images import Conv2D, MaxPool2D, UpSampling2D, both
 from .layers import Dense
 
 
@@ -56,7 +56,6 @@ class ConvolutionBlock:
         self.layers, self.upsampling, self.convolution, self.pooling = layers, upsampling, convolution, pooling
         self.weight = convolution.weight
         self.factor = upsampling.size if upsampling else 1
-        self.pool = None if pooling is None else ((pooling.size, pooling.size), pooling.padding)
 
     @classmethod
     def at(cls, layers, start):
@@ -79,7 +78,8 @@ class ConvolutionBlock:
         layer = self.convolution
         activation = None if before_sigmoid else layer.activation
         joined = activation if activation in F.JOINED else None
-        y = F.conv_block(layer._checked(x), layer.weight, layer.bias, self.factor, layer.padding, joined, self.pool)
+        pool = {} if self.pooling is None else {"pool": self.pooling.size, "pool_padding": self.pooling.padding}
+        y = F.conv_block(layer._checked(x), layer.weight, layer.bias, self.factor, layer.padding, joined, **pool)
         return y if activation == joined else F.ACTIVATIONS[activation](y)
 
     @property
@@ -95,11 +95,9 @@ class ConvolutionBlock:
 
     def multiplications(self):
         """(done, defined) for a block of u x u pixels of the output: taps that meet the same pixel are added up before."""
-        u, kernel = self.factor, self.convolution.kernel_size
-        done = defined = 1
-        for k in kernel if isinstance(kernel, tuple) else (kernel, kernel):
-            before = (k - 1) // 2 if self.convolution.padding == "same" else 0  # elsewhere about as many
-            done *= sum(len({(a - before + d) // u for d in range(k)}) for a in range(u))
+        u, done, defined = self.factor, 1, 1
+        for k in both(self.convolution.kernel_size):
+            done *= sum(len({(a + d) // u for d in range(k)}) for a in range(u))
             defined *= u * k
         shared = gcd(done, defined)
         return done // shared, defined // shared

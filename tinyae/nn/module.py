@@ -242,16 +242,21 @@ class Module:
         with self.evaluating(), watch_layers() as calls:
             self(example)
         names = {id(module): name for name, module in self._named_parts()}
-        together: dict[int, str] = {}  # layer: what the last column says of it
+        called = [(module, shape) for module, _, shape in calls if not module.parts()]
+        together = [""] * len(called)  # what the last column says of each: a bracket around a group
+        place = 0
         for group in self.joined():
-            marks = ["\u2510", *["\u2502"] * (len(group.layers) - 2), "\u2518"]  # a bracket
-            together |= {id(layer): mark for layer, mark in zip(group.layers, marks)}
-            together[id(group.layers[-1])] += f" {group.about}"
-        rows = [("layer", "output shape", "parameters", "computed together" if together else "")]
-        for module, _, shape in calls:
-            if not module.parts():
-                name = f"{names.get(id(module), '')} {module.label()}".strip()
-                rows.append((name, str(shape[1:]), f"{module.parameter_count():,}", together.get(id(module), "")))
+            n = len(group.layers)
+            while place < len(called) and [module for module, _ in called[place : place + n]] != group.layers:
+                place += 1
+            together[place : place + n] = ["\u2510", *["\u2502"] * (n - 2), f"\u2518 {group.about}"][
+                : len(called) - place
+            ]
+            place += n
+        rows = [("layer", "output shape", "parameters", "computed together" if any(together) else "")]
+        for (module, shape), mark in zip(called, together):
+            name = f"{names.get(id(module), '')} {module.label()}".strip()
+            rows.append((name, str(shape[1:]), f"{module.parameter_count():,}", mark))
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         lines = [
             "  ".join((row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2].rjust(widths[2]), row[3])).rstrip()

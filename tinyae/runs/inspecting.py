@@ -47,7 +47,8 @@ def inspect(path, *, data=None, example=0, out=None, overwrite=False):
     label = (
         "" if y is None else f", a {int(y[example])}" if data in ("digits", "mnist") else f", label {int(y[example])}"
     )
-    of = f"example {example} of {short(data)}{label}"
+    which = which.removesuffix("s")
+    of = f"{which} {example} of {short(data)}{label}"
     if out is None:
         with RunFolder(path) as run:
             run.claim("inspect")  # nobody may train in it meanwhile
@@ -63,7 +64,8 @@ def inspect(path, *, data=None, example=0, out=None, overwrite=False):
         }
         for name, layer, made in found
     ]
-    return {"run": str(path), "recipe": settings.recipe.name, "data": data, "example": example, "layers": layers,
+    return {"run": str(path), "recipe": settings.recipe.name, "data": data, "which": which,
+            "example": example, "layers": layers,
             "out": str(folder), "written": list(INSIDE)}  # fmt: skip
 
 

@@ -218,7 +218,7 @@ def report_inspection(result):
             (layer["layer"], " x ".join(map(str, layer["shape"])), f"{layer['min']:.3g}", f"{layer['max']:.3g}")
         )
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    lines = [f"{result['recipe']}: example {result['example']} of {result['data']}, layer by layer", ""]
+    lines = [f"{result['recipe']}: {result['which']} {result['example']} of {result['data']}, layer by layer", ""]
     lines += [
         "  ".join([*(t.ljust(w) for t, w in zip(row[:2], widths)), *(t.rjust(w) for t, w in zip(row[2:], widths[2:]))])
         for row in rows
