@@ -118,7 +118,7 @@ def test_peers_runs_checks_and_writes(tmp_path, capsys, small_conv):
     arguments = ["--quick", "--only", "tinyae-loop,tinyae-fit", "--cases", "small-32,conv-32", "--json", str(path)]
     assert benchmarks.main(["peers", *arguments, *options]) == 0
     printed = capsys.readouterr().out
-    assert "random numbers" in printed and "784-32-784, batches of 32" in printed and "32-up-1 on 28x28" in printed
+    assert "random images" in printed and "784-32-784, batches of 32" in printed and "32-up-1 on 28x28" in printed
     made = report.read_report(path)
     assert made["benchmark"] == "peers" and made["settings"]["quick"] is True
     assert len(made["results"]) == 4 and all(len(entry["times_ms"]) == 2 for entry in made["results"])
