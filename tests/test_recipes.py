@@ -221,6 +221,7 @@ def test_the_tutorials_model_collapses_as_it_is_written_and_trains_with_he():
 
 @pytest.mark.skipif("TINYAE_DATA" not in os.environ, reason="needs MNIST: set TINYAE_DATA to a folder that has mnist/")
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default::tinyae.CollapseWarning")
 @pytest.mark.parametrize(
     "name, key, bound, seeds",
     [("dense32", "val_mse", 0.0100, 3), ("deep", "val_mse", 0.0089, 3), ("bce", "val_loss", 0.0767, 3),
@@ -228,7 +229,8 @@ def test_the_tutorials_model_collapses_as_it_is_written_and_trains_with_he():
 )  # fmt: skip
 def test_recipes_on_mnist_reach_what_others_reach(name, key, bound, seeds):
     """The median over seeds. One alone depends on rounding, and so on the number of threads: the classifier's accuracy
-    varies by half a percent, and with it even the median of three by more than it lies above the bound."""
+    varies by half a percent, and with it even the median of three by more than it lies above the bound; and three seeds
+    of ten, one of these among them, collapse with ``conv``, as the recipe says."""
     value = float(np.median([runs.train(name, seed=s, out=f"{name}-{s}", progress=False)[key] for s in range(seeds)]))
     assert value >= bound if key == "test_accuracy" else value <= bound
     print(f"{name}: {key} {value:.5f} (to reach: {bound})")
