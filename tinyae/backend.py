@@ -18,6 +18,7 @@ LINE = 64  # bytes that a processor's cache moves at a time
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 KERNELS = ("fast", "reference")  # what use_kernels may be told
 kernels = ContextVar("tinyae.kernels", default="fast")
+matmul_precision = ContextVar("tinyae.matmul_precision", default="float32")
 
 
 class Backend:
@@ -64,6 +65,10 @@ class Backend:
     def to_host(self, array):
         """The array as a NumPy array: itself on the host, a copy from a device."""
         return array
+
+    def read(self, array):
+        """The only number of an array, as a Python number."""
+        return array.item()
 
     def erf(self, array):
         """The error function, which NumPy leaves to SciPy."""
