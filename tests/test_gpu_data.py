@@ -144,7 +144,7 @@ def test_an_epoch_that_goes_on_by_itself(dtype, rng):
     """The same two launches for each batch, as a captured step has them."""
     data, labels = rng.normal(size=(50, 6)).astype(dtype), rng.integers(5, size=50)
     order = rng.permutation(50)
-    place, cursor, losses = number(0), number(0), STRICT.asarray(np.zeros(6))
+    place, cursor, losses = number(0), number(0), STRICT.asarray(np.zeros((2, 6)))
     on_device = [STRICT.asarray(array) for array in (data, labels, order)]
     batch, targets = STRICT.empty((8, 6), dtype), STRICT.empty((8,), np.int64)
     for step in range(6):
@@ -154,14 +154,14 @@ def test_an_epoch_that_goes_on_by_itself(dtype, rng):
         assert np.array_equal(STRICT.to_host(batch), data[index])
         assert np.array_equal(STRICT.to_host(targets), labels[index])
         loss = STRICT.asarray(np.array(0.1 * step, dtype))
-        gpu_data.end_of_batch(STRICT, loss, losses, place, cursor, 8)
+        gpu_data.end_of_batch(STRICT, loss, None, losses, place, cursor, 8)
     assert STRICT.to_host(place)[0] == 6 and STRICT.to_host(cursor)[0] == 48
-    assert np.array_equal(STRICT.to_host(losses), (0.1 * np.arange(6)).astype(dtype).astype(float))
+    assert np.array_equal(STRICT.to_host(losses), [(0.1 * np.arange(6)).astype(dtype).astype(float), np.zeros(6)])
     for outside in (6, -1, 2**40):
         place[...] = outside
-        gpu_data.end_of_batch(STRICT, loss, losses, place, cursor, 8)
+        gpu_data.end_of_batch(STRICT, loss, None, losses, place, cursor, 8)
         assert STRICT.to_host(place)[0] == outside + 1
-    assert np.array_equal(STRICT.to_host(losses), (0.1 * np.arange(6)).astype(dtype).astype(float))
+    assert np.array_equal(STRICT.to_host(losses), [(0.1 * np.arange(6)).astype(dtype).astype(float), np.zeros(6)])
 
 
 # ---------------------------------------------------------------- how the work is divided

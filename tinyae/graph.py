@@ -60,7 +60,7 @@ class GraphProgram(Program):
         self.__init__(self.backend)  # the notes of the rehearsal were of other arrays
         self.generator, self.counters = generator, counters
         for optimizer in optimizers:
-            optimizer.places.expect(optimizer, optimizer.t)
+            optimizer.places.prepare(optimizer)
         for counter in counters.values():
             counter.expect()
 
@@ -197,4 +197,4 @@ class Counter:
 
     def advance(self):
         """The last call of a graph: count what it has drawn."""
-        self.backend.twin("advance")(self.array, self.draws)
+        self.backend.twin("advance")(self.backend, self.array, self.draws)

@@ -222,16 +222,21 @@ class ResidentSteps(Steps):
     def _step(self, size):
         """One batch: the device finds its examples, goes forward and backward, updates, and notes the loss."""
         t = self.trainer
-        x = wrap(self.gather(self.x, self.order, self.cursor, size), t.place)
-        y = x if self.y is self.x else wrap(self.gather(self.y, self.order, self.cursor, size), t.place)
+        x = self._examples(self.x, size)
+        y = x if self.y is self.x else self._examples(self.y, size)
         objective, loss, penalty = t.objective(x, y)
         t.optimizer.zero_grad()
         objective.backward()
         t.call("on_gradients", t.batch_number)
         t.optimizer.step()
-        self.end_of_batch(
-            loss.data, None if penalty is None else penalty.data, self.losses_there, self.place, self.cursor, size
-        )
+        penalty = None if penalty is None else penalty.data
+        self.end_of_batch(t.place, loss.data, penalty, self.losses_there, self.place, self.cursor, size)
+
+    def _examples(self, data, size):
+        """The next examples, as a Tensor."""
+        batch = self.trainer.place.empty((size, *data.shape[1:]), data.dtype)
+        self.gather(self.trainer.place, data, self.order, self.cursor, batch)
+        return wrap(batch, self.trainer.place)
 
     def _tell(self, reason):
         if not self.told:

@@ -95,16 +95,17 @@ def gather(backend, data, order, cursor, out):
         backend.launch("rows", "gather", data.dtype, (blocks, pieces), (across, down), *arguments, packed)
 
 
-def end_of_batch(backend, loss, losses, place, cursor, batch_size):
-    """losses[place] = loss; place += 1; cursor += batch_size: what is left to do after a step.
+def end_of_batch(backend, loss, penalty, losses, place, cursor, batch_size):
+    """losses[:, place] = loss, penalty; place += 1; cursor += batch_size: what is left to do after a step.
 
     Parameters
     ----------
     loss : array of rank 0
-    losses : float64 array (steps,)
+    penalty : array of rank 0, or None for 0
+    losses : float64 array (2, steps)
     place, cursor : int64 arrays (1,)
     """
-    arguments = loss, losses, len(losses), place, cursor, batch_size
+    arguments = loss, penalty, losses, losses.shape[1], place, cursor, batch_size
     backend.launch("rows", "end_of_batch", loss.dtype, 1, 1, *arguments)
 
 

@@ -134,6 +134,13 @@ class Places:
                 self.launches[i] = given, blocks
         return self.gradients_fit
 
+    def prepare(self, optimizer):
+        """Make everything stand on the device that the next update needs, as before a graph is captured.
+
+        While a stream is captured nothing is run, so nothing may be written either.
+        """
+        self.numbers.set(optimizer.t, UPDATES[type(optimizer)][1](optimizer))
+
 
 def update_all(optimizer, pairs):
     """One step of every (parameter, state) in one launch; False if they are not all of one type and contiguous."""
@@ -149,15 +156,6 @@ def update_all(optimizer, pairs):
         arguments = launch[0], numbers.array, launch is last, backend.ticket()
         backend.launch("updates", kernel, places.dtype, launch[1], THREADS, *arguments)
     return True
-
-
-def prepare(optimizer):
-    """Make everything stand on the device that the next update needs, as before a graph is captured.
-
-    While a stream is captured nothing is run, so nothing may be written either.
-    """
-    if isinstance(optimizer.places, Places):
-        optimizer.places.numbers.set(optimizer.t, UPDATES[type(optimizer)][1](optimizer))
 
 
 TWINS: dict[object, object] = dict.fromkeys(UPDATES, update_all)

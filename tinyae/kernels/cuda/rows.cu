@@ -46,10 +46,14 @@ extern "C" __global__ void gather_labels(
     gather_rows(data, examples, width, order, ordered, cursor, out, rows, -1LL);
 }
 
-// losses[place] = loss; then on to the next place, and to the next batch. One thread.
+// losses[0, place] = loss, losses[1, place] = penalty; then on to the next place, and to the next batch. One thread.
 extern "C" __global__ void end_of_batch(
-    const REAL *loss, double *losses, long long places, long long *place, long long *cursor, long long batch_size) {
-    if (*place >= 0 && *place < places) losses[*place] = *loss;
+    const REAL *loss, const REAL *penalty, double *losses, long long places, long long *place, long long *cursor,
+    long long batch_size) {
+    if (*place >= 0 && *place < places) {
+        losses[*place] = *loss;
+        losses[places + *place] = penalty ? *penalty : 0;
+    }
     *place += 1;
     *cursor += batch_size;
 }
