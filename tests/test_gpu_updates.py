@@ -295,6 +295,11 @@ class Program:
             optimizer.step()
             self.launches = [call for call in launches[before:] if call[1] != "set_numbers"]
 
+    def do(self, function, arguments):
+        self.actions.append((function, arguments))
+        with use(capturing, None):
+            function(*arguments)
+
     def note_update(self, optimizer, pairs):
         pass
 
@@ -340,11 +345,10 @@ def test_a_launch_that_is_repeated_as_it_is(name, launches):
 def test_prepared_for_a_capture_there_is_nothing_to_write(launches):
     w = parameter(np.ones(9))
     optimizer = ta.Adam([w], 0.1)
-    gpu_updates.prepare(optimizer)  # there are no numbers yet
     w.grad = STRICT.asarray(np.ones(9))
     optimizer.step()
     optimizer.lr = 0.2
-    gpu_updates.prepare(optimizer)
+    optimizer.places.prepare(optimizer)
     launches.clear()
     optimizer.step()
     assert launches.kernels() == ["adam"] and counted(optimizer) == 2

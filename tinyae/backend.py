@@ -39,6 +39,7 @@ class Backend:
     array_type = np.ndarray
     twins_in: str | None = None  # the module whose TWINS are this backend's kernels
     _twins: dict | None = None
+    _ones: dict | None = None
 
     def twin(self, of):
         """The fast implementation of an operation, an optimizer or a function of that name, or None."""
@@ -55,6 +56,12 @@ class Backend:
     def empty(self, shape, dtype):
         """A new array with unknown contents."""
         return self.xp.empty(shape, dtype)
+
+    def one(self, dtype):
+        """The number 1 as an array of rank 0, always the same one: with it every backward pass begins. Not to be changed."""
+        if self._ones is None:
+            self._ones = {float_type: self.xp.ones((), float_type) for float_type in FLOATS}
+        return self._ones[dtype]
 
     def copy(self, array, dtype):
         """The array in another type or not, in memory of its own."""

@@ -185,7 +185,8 @@ class Tensor(Operators):
                     f"backward: the tensor has shape {self.shape}; only a single number can do without a gradient. "
                     "Reduce it with .sum() or .mean(), or give backward(gradient) of that shape."
                 )
-            gradient = self.backend.xp.ones(self.data.shape, self.data.dtype)
+            gradient = self.backend.one(self.data.dtype)
+            gradient = gradient if self.ndim == 0 else gradient.reshape(self.shape)
         else:
             unrepeatable("calls backward() with a gradient", by_calls_only=True)
             if isinstance(gradient, Tensor):
