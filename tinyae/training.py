@@ -108,6 +108,11 @@ def fit(
     History
         Also after Ctrl-C, which ends the batch in hand and keeps what was learnt.
 
+    On a GPU the data are brought there once, if they take no more than half of the free memory, and the steps become
+    CUDA graphs; where that is impossible, a CaptureWarning says why. An epoch then reads five times from the GPU: the losses
+    of its batches, the held-out loss, whether all weights are finite, the gradients' norms, and the variances that show a
+    collapse. A progress bar, and callbacks that look at a batch's loss, read besides.
+
     Raises
     ------
     RangeError, ShapeError, DtypeError
