@@ -6,22 +6,36 @@ import numpy as np
 import pytest
 
 import tinyae as ta
-from tinyae.backend import get_backend
+from tinyae.backend import NUMPY, get_backend
+from tinyae.errors import BackendError
 from tinyae.kernels import gpu_data
 from tinyae.random import PURPOSES, Generator
 
 from .twins import TYPES, with_odd_places
 
-STRICT = get_backend("strict")
-pytestmark = pytest.mark.skipif(STRICT.twins_in is None, reason="there is no g++ to compile kernels with")
+DEVICE = NUMPY  # the fixture below sets it
 SEEDS = (0, 1, 2**31, 2**32 - 1, 2**32, 2**63, 2**64 - 1, 2**64 + 5)
 STEPS = (0, 1, 2**31, 2**32 - 1, 2**32, 2**40 + 3)
 SIZES = (1, 2, 3, 4, 5, 31, 32, 33, 1023, 1024, 1025)
 
 
+@pytest.fixture(autouse=True, scope="module", params=["strict", pytest.param("cupy", marks=pytest.mark.gpu)])
+def device(request):
+    """The emulated device, and a GPU where there is one, as DEVICE."""
+    global DEVICE
+    try:
+        backend = get_backend(request.param)
+    except BackendError as error:
+        pytest.skip(str(error))
+    if backend.twins_in is None:
+        pytest.skip("there is no g++ to compile kernels with")
+    DEVICE = backend
+    return backend
+
+
 def number(value):
     """An int64 on the device."""
-    return STRICT.asarray(np.array([value], np.int64))
+    return DEVICE.asarray(np.array([value], np.int64))
 
 
 # ---------------------------------------------------------------- random numbers
@@ -32,7 +46,7 @@ def test_words_to_the_last_bit():
         for step in STEPS:
             for purpose, code in PURPOSES.items():
                 for block, blocks in ((0, 1), (1, 2), (100, 9), (2**31, 3), (2**32 - 1, 3), (2**34, 5)):
-                    ours = STRICT.to_host(gpu_data.words(STRICT, seed, step, code, block, blocks))
+                    ours = DEVICE.to_host(gpu_data.words(DEVICE, seed, step, code, block, blocks))
                     with ta.use_kernels("reference"):
                         theirs = Generator(seed).bits(4 * blocks, purpose, step, start=4 * block)
                     assert ours.dtype == theirs.dtype and np.array_equal(ours, theirs), (seed, step, purpose, block)
@@ -41,7 +55,7 @@ def test_words_to_the_last_bit():
 @pytest.mark.parametrize("size", SIZES)
 def test_uniform_to_the_last_bit(size):
     for seed, step in ((0, 0), (2**63 + 7, 2**32 + 1)):
-        ours = STRICT.to_host(gpu_data.uniform(STRICT, size, seed, step, PURPOSES["dropout"]))
+        ours = DEVICE.to_host(gpu_data.uniform(DEVICE, size, seed, step, PURPOSES["dropout"]))
         theirs = Generator(seed).uniform((size,), "dropout", step)
         assert ours.dtype == theirs.dtype and np.array_equal(ours, theirs)
 
@@ -49,14 +63,14 @@ def test_uniform_to_the_last_bit(size):
 @pytest.mark.parametrize("size", SIZES)
 def test_normal_to_rounding(size):
     for seed, step in ((0, 0), (2**63 + 7, 2**32 + 1)):
-        ours = STRICT.to_host(gpu_data.normal(STRICT, size, seed, step, PURPOSES["noise"]))
+        ours = DEVICE.to_host(gpu_data.normal(DEVICE, size, seed, step, PURPOSES["noise"]))
         theirs = Generator(seed).normal((size,), "noise", step)
         assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
         assert np.allclose(ours, theirs, rtol=1e-6, atol=1e-9)
 
 
 def test_normal_numbers_are_normal_and_finite():
-    x = STRICT.to_host(gpu_data.normal(STRICT, 20000, 3, 0, 5)).astype(float)
+    x = DEVICE.to_host(gpu_data.normal(DEVICE, 20000, 3, 0, 5)).astype(float)
     assert abs(x.mean()) < 0.03 and abs(x.std() - 1) < 0.03 and np.isfinite(x).all()
     assert abs((x**4).mean() - 3) < 0.3 and abs(np.corrcoef(x[::2], x[1::2])[0, 1]) < 0.03
 
@@ -64,10 +78,10 @@ def test_normal_numbers_are_normal_and_finite():
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_threads_that_draw_several_blocks(blocks, monkeypatch):
     monkeypatch.setattr(gpu_data, "MOST_BLOCKS", blocks)
-    words = STRICT.to_host(gpu_data.words(STRICT, 5, 6, 1, 7, 700))
+    words = DEVICE.to_host(gpu_data.words(DEVICE, 5, 6, 1, 7, 700))
     assert np.array_equal(words, Generator(5).bits(2800, "init", 6, start=28))
     assert np.array_equal(
-        STRICT.to_host(gpu_data.uniform(STRICT, 2801, 5, 6, 1)), Generator(5).uniform((2801,), "init", 6)
+        DEVICE.to_host(gpu_data.uniform(DEVICE, 2801, 5, 6, 1)), Generator(5).uniform((2801,), "init", 6)
     )
 
 
@@ -79,16 +93,16 @@ def test_a_step_that_is_counted_on_the_device():
         for offset in range(2):
             step, given = start + 2 * turn + offset, (7, (counter, offset))
             ours = [
-                gpu_data.words(STRICT, *given, PURPOSES["sample"], 0, 2),
-                gpu_data.uniform(STRICT, 9, *given, PURPOSES["sample"]),
-                gpu_data.normal(STRICT, 9, *given, PURPOSES["sample"]),
+                gpu_data.words(DEVICE, *given, PURPOSES["sample"], 0, 2),
+                gpu_data.uniform(DEVICE, 9, *given, PURPOSES["sample"]),
+                gpu_data.normal(DEVICE, 9, *given, PURPOSES["sample"]),
             ]
             g = Generator(7)
             theirs = g.bits(8, "sample", step), g.uniform((9,), "sample", step), g.normal((9,), "sample", step)
             for mine, other in zip(ours, theirs):
-                assert np.allclose(STRICT.to_host(mine), other, rtol=1e-6, atol=1e-9)
-        gpu_data.advance(STRICT, counter, 2)
-    assert STRICT.to_host(counter)[0] == start + 6
+                assert np.allclose(DEVICE.to_host(mine), other, rtol=1e-6, atol=1e-9)
+        gpu_data.advance(DEVICE, counter, 2)
+    assert DEVICE.to_host(counter)[0] == start + 6
 
 
 # ---------------------------------------------------------------- batches
@@ -96,11 +110,12 @@ def test_a_step_that_is_counted_on_the_device():
 
 def gathered(data, order, cursor, rows, shift=0):
     """A batch as the kernel takes it; ``shift``: data and batch begin so many numbers behind a multiple of 16 bytes."""
-    memory = STRICT.asarray(np.concatenate([np.zeros(shift, data.dtype), data.ravel()]))
-    out = STRICT.empty((rows * data[0].size + shift,), data.dtype)
+    memory = DEVICE.asarray(np.concatenate([np.zeros(shift, data.dtype), data.ravel()]))
+    out = DEVICE.empty((rows * data[0].size + shift,), data.dtype)
     placed, batch = memory[shift:].reshape(data.shape), out[shift:].reshape((rows, *data.shape[1:]))
-    gpu_data.gather(STRICT, placed, STRICT.asarray(order.astype(np.int64)), number(cursor), batch)
-    return STRICT.to_host(batch)
+    longer = DEVICE.asarray(np.concatenate([[0], order, [0]]).astype(np.int64))  # beyond its ends it would be right too
+    gpu_data.gather(DEVICE, placed, longer[1:-1], number(cursor), batch)
+    return DEVICE.to_host(batch)
 
 
 @pytest.mark.parametrize("dtype", [*TYPES, np.int64])
@@ -144,24 +159,24 @@ def test_an_epoch_that_goes_on_by_itself(dtype, rng):
     """The same two launches for each batch, as a captured step has them."""
     data, labels = rng.normal(size=(50, 6)).astype(dtype), rng.integers(5, size=50)
     order = rng.permutation(50)
-    place, cursor, losses = number(0), number(0), STRICT.asarray(np.zeros((2, 6)))
-    on_device = [STRICT.asarray(array) for array in (data, labels, order)]
-    batch, targets = STRICT.empty((8, 6), dtype), STRICT.empty((8,), np.int64)
+    place, cursor, losses = number(0), number(0), DEVICE.asarray(np.zeros((2, 6)))
+    on_device = [DEVICE.asarray(array) for array in (data, labels, order)]
+    batch, targets = DEVICE.empty((8, 6), dtype), DEVICE.empty((8,), np.int64)
     for step in range(6):
-        gpu_data.gather(STRICT, on_device[0], on_device[2], cursor, batch)
-        gpu_data.gather(STRICT, on_device[1], on_device[2], cursor, targets)
+        gpu_data.gather(DEVICE, on_device[0], on_device[2], cursor, batch)
+        gpu_data.gather(DEVICE, on_device[1], on_device[2], cursor, targets)
         index = order[8 * step : 8 * step + 8]
-        assert np.array_equal(STRICT.to_host(batch), data[index])
-        assert np.array_equal(STRICT.to_host(targets), labels[index])
-        loss = STRICT.asarray(np.array(0.1 * step, dtype))
-        gpu_data.end_of_batch(STRICT, loss, None, losses, place, cursor, 8)
-    assert STRICT.to_host(place)[0] == 6 and STRICT.to_host(cursor)[0] == 48
-    assert np.array_equal(STRICT.to_host(losses), [(0.1 * np.arange(6)).astype(dtype).astype(float), np.zeros(6)])
+        assert np.array_equal(DEVICE.to_host(batch), data[index])
+        assert np.array_equal(DEVICE.to_host(targets), labels[index])
+        loss = DEVICE.asarray(np.array(0.1 * step, dtype))
+        gpu_data.end_of_batch(DEVICE, loss, loss, losses, place, cursor, 8)
+    assert DEVICE.to_host(place)[0] == 6 and DEVICE.to_host(cursor)[0] == 48
+    assert np.array_equal(DEVICE.to_host(losses), 2 * [(0.1 * np.arange(6)).astype(dtype).astype(float)])
     for outside in (6, -1, 2**40):
         place[...] = outside
-        gpu_data.end_of_batch(STRICT, loss, None, losses, place, cursor, 8)
-        assert STRICT.to_host(place)[0] == outside + 1
-    assert np.array_equal(STRICT.to_host(losses), [(0.1 * np.arange(6)).astype(dtype).astype(float), np.zeros(6)])
+        gpu_data.end_of_batch(DEVICE, loss, loss, losses, place, cursor, 8)
+        assert DEVICE.to_host(place)[0] == outside + 1
+    assert np.array_equal(DEVICE.to_host(losses), 2 * [(0.1 * np.arange(6)).astype(dtype).astype(float)])
 
 
 # ---------------------------------------------------------------- how the work is divided

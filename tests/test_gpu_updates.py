@@ -8,17 +8,31 @@ import numpy as np
 import pytest
 
 import tinyae as ta
-from tinyae.backend import get_backend
+from tinyae.backend import NUMPY, get_backend
 from tinyae.context import capturing, use
+from tinyae.errors import BackendError
 from tinyae.kernels import gpu_updates
 from tinyae.kernels.gpu_updates import MOST
 
 from .test_kernels_optim import OPTIMIZERS
 from .twins import TYPES, near
 
-STRICT, NUMPY = get_backend("strict"), get_backend("numpy")
-pytestmark = pytest.mark.skipif(STRICT.twins_in is None, reason="there is no g++ to compile kernels with")
+DEVICE = NUMPY  # the fixture below sets it
 SHAPES = [(7, 5), (1,), (), (3, 4, 5), (31,), (1, 32), (33, 1), (40, 9), (513,), (1025,)]
+
+
+@pytest.fixture(autouse=True, scope="module", params=["strict", pytest.param("cupy", marks=pytest.mark.gpu)])
+def device(request):
+    """The emulated device, and a GPU where there is one, as DEVICE."""
+    global DEVICE
+    try:
+        backend = get_backend(request.param)
+    except BackendError as error:
+        pytest.skip(str(error))
+    if backend.twins_in is None:
+        pytest.skip("there is no g++ to compile kernels with")
+    DEVICE = backend
+    return backend
 
 
 class Calls(list):
@@ -29,28 +43,28 @@ class Calls(list):
 
 
 @pytest.fixture
-def launches(monkeypatch):
+def launches(device, monkeypatch):
     """All launches of the test, in order."""
-    calls, launch = Calls(), STRICT.launch
+    calls, launch = Calls(), device.launch
 
     def noted(*arguments):
         calls.append(arguments)
         launch(*arguments)
 
-    monkeypatch.setattr(STRICT, "launch", noted)
+    monkeypatch.setattr(device, "launch", noted)
     return calls
 
 
-def parameter(array, place=STRICT):
-    """A leaf on that backend."""
-    return ta.Tensor(place.asarray(array), requires_grad=True)
+def parameter(array, place=None):
+    """A leaf on that backend, or on the device."""
+    return ta.Tensor((place or DEVICE).asarray(array), requires_grad=True)
 
 
 def on_both(train):
     """What a function of a backend gives: by kernels on the device, and by the definitions on the host."""
     with ta.use_kernels("reference"), np.errstate(all="ignore"):
         theirs = train(NUMPY)
-    return train(STRICT), theirs
+    return train(DEVICE), theirs
 
 
 def slope(tensor, target, noise):
@@ -61,16 +75,15 @@ def slope(tensor, target, noise):
 
 def counted(optimizer):
     """How many updates the device has counted."""
-    return STRICT.to_host(optimizer.places.numbers.array)[0]
+    return DEVICE.to_host(optimizer.places.numbers.array)[0]
 
 
-def train(where, make, dtype, steps=100, shapes=SHAPES, missing=True, disturb=lambda step, tensors, optimizer: None):
+def train(place, make, dtype, steps=100, shapes=SHAPES, missing=True, disturb=lambda step, tensors, optimizer: None):
     """The parameters after so many steps; some get no gradient in some steps.
 
-    ``where`` is "numpy", by the definitions, or "strict", by kernels: then each step must have been one of theirs.
+    On the host by the definitions, and on the device by kernels.
     """
     rng = np.random.default_rng(3)
-    place = get_backend(where)
     tensors = [parameter(rng.normal(size=shape).astype(dtype), place) for shape in shapes]
     targets = [rng.normal(size=shape) for shape in shapes]
     optimizer, done = make(tensors), []
@@ -80,8 +93,8 @@ def train(where, make, dtype, steps=100, shapes=SHAPES, missing=True, disturb=la
         return done[-1]
 
     with (
-        ta.use_kernels("reference" if where == "numpy" else "fast"),
-        mock.patch.object(STRICT, "twin", lambda of: update),
+        ta.use_kernels("reference" if place is NUMPY else "fast"),
+        mock.patch.object(DEVICE, "twin", lambda of: update),
     ):
         for step in range(steps):
             for i, (tensor, target) in enumerate(zip(tensors, targets)):
@@ -89,15 +102,15 @@ def train(where, make, dtype, steps=100, shapes=SHAPES, missing=True, disturb=la
                 tensor.grad = None if missing and step % 10 == 5 and i % 3 == 1 else place.asarray(g)
             disturb(step, tensors, optimizer)
             optimizer.step()
-            if where == "strict" and done[-1]:
+            if place is DEVICE and done[-1]:
                 assert counted(optimizer) == optimizer.t == step + 1
-    assert len(done) == (steps if where == "strict" else 0)
+    assert len(done) == (steps if place is DEVICE else 0)
     return [tensor.numpy() for tensor in tensors], sum(done)
 
 
 def agree(make, dtype, **options):
     """Both ways, compared; how often the kernel took the step."""
-    (ours, done), (theirs, _) = (train(where, make, dtype, **options) for where in ("strict", "numpy"))
+    (ours, done), (theirs, _) = (train(place, make, dtype, **options) for place in (DEVICE, NUMPY))
     for fast, plain in zip(ours, theirs):
         assert np.isfinite(plain).all()
         near(fast, plain, 1)
@@ -130,23 +143,30 @@ def test_blocks_that_work_on_several_chunks(dtype, monkeypatch):
 
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("odd", [1, 2, 3])
-def test_arrays_at_odd_places(odd, dtype, rng):
+@pytest.mark.parametrize("which", ["theta", "g", "m", "v"])
+def test_an_array_at_an_odd_place(which, odd, dtype, rng):
     """A view that begins at no multiple of 16 bytes is read number by number; its neighbours stay as they are."""
     values, g = rng.normal(size=(2, 1030)).astype(dtype)
 
     def train(place):
-        memory = place.asarray(np.concatenate([np.full(odd, 9, dtype), values, np.full(2, 9, dtype)]))
-        w = parameter(values, place)
-        w.data = memory[odd:-2]
-        optimizer = ta.Adam([w], 0.1)
-        for _ in range(3):
-            w.grad = place.asarray(g)
-            optimizer.step()
-        whole = place.to_host(memory)
-        assert (whole[:odd] == 9).all() and (whole[-2:] == 9).all()
-        return whole[odd:-2]
+        def placed(name, numbers):
+            start = odd if name == which else 0
+            memory[name] = place.asarray(np.concatenate([np.full(start, 9, dtype), numbers, np.full(2, 9, dtype)]))
+            return memory[name][start:-2]
 
-    near(*on_both(train))
+        memory, w = {}, parameter(values, place)
+        optimizer = ta.Adam([w], 0.1)
+        w.data = placed("theta", values)
+        optimizer.state = [{name: placed(name, np.zeros_like(values)) for name in ("m", "v")}]
+        for _ in range(3):
+            w.grad = placed("g", g)
+            optimizer.step()
+        odd_one = place.to_host(memory[which])
+        assert (odd_one[:odd] == 9).all() and (odd_one[-2:] == 9).all()
+        return [w.numpy(), *(place.to_host(array) for array in optimizer.state[0].values())]
+
+    for ours, theirs in zip(*on_both(train)):
+        near(ours, theirs)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -164,7 +184,7 @@ def test_nan_and_infinity_go_where_they_go_by_definition(name):
 
 
 def test_twice_the_same_to_the_last_bit():
-    first, second = (train("strict", OPTIMIZERS["adam"], np.float32, steps=3)[0] for _ in range(2))
+    first, second = (train(DEVICE, OPTIMIZERS["adam"], np.float32, steps=3)[0] for _ in range(2))
     assert all(a.tobytes() == b.tobytes() for a, b in zip(first, second))
 
 
@@ -223,7 +243,7 @@ def test_the_count_goes_back_with_the_optimizer():
             if step == 9:
                 optimizer.load_state_dict(saved[1])
             optimizer.step()
-            if place is STRICT:
+            if place is DEVICE:
                 assert counted(optimizer) == optimizer.t
         assert optimizer.t == 7
         return w.numpy()
@@ -232,7 +252,7 @@ def test_the_count_goes_back_with_the_optimizer():
 
 
 def test_in_a_steady_state_there_is_one_launch(launches):
-    train("strict", OPTIMIZERS["adam"], np.float32, steps=6, missing=False)
+    train(DEVICE, OPTIMIZERS["adam"], np.float32, steps=6, missing=False)
     assert launches.kernels() == ["set_numbers"] + ["adam"] * 6
 
 
@@ -242,7 +262,7 @@ def test_the_numbers_stay_where_they_are(rng):
     optimizer = ta.Adam([w], 0.1)
     arrays = []
     for step in range(4):
-        w.grad = STRICT.asarray(np.ones(9))
+        w.grad = DEVICE.asarray(np.ones(9))
         if step == 2:
             w.data = w.data + 1
         if step == 3:
@@ -257,12 +277,12 @@ def test_a_copy_has_numbers_of_its_own(again, rng):
     w = parameter(rng.normal(size=9))
     optimizer = ta.Adam([w], 0.1)
     for _ in range(3):
-        w.grad = STRICT.asarray(np.ones(9))
+        w.grad = DEVICE.asarray(np.ones(9))
         optimizer.step()
     other = again(optimizer)
     assert other.places is None
     for each in (optimizer, other, optimizer):
-        each.params[0].grad = STRICT.asarray(np.ones(9))
+        each.params[0].grad = DEVICE.asarray(np.ones(9))
         each.step()
     assert (counted(optimizer), counted(other)) == (5, 4)
 
@@ -272,9 +292,9 @@ def test_a_model_that_moves_between_devices(rng):
     values, g = rng.normal(size=(2, 40))
     moved, plain = parameter(values), parameter(values, NUMPY)
     ours, theirs = ta.Adam([moved], 0.1), ta.Adam([plain], 0.1)
-    for place in ("strict", "strict", "numpy", "numpy", "strict"):
-        if moved.backend.name != place:
-            moved.data, moved.backend = get_backend(place).asarray(moved.numpy().copy()), get_backend(place)
+    for place in (DEVICE, DEVICE, NUMPY, NUMPY, DEVICE):
+        if moved.backend is not place:
+            moved.data, moved.backend = place.asarray(moved.numpy().copy()), place
         moved.grad, plain.grad = moved.backend.asarray(g), g
         ours.step()
         theirs.step()
@@ -307,7 +327,7 @@ class Program:
         for function, arguments in self.actions:
             function(*arguments)
         for launch in self.launches:
-            STRICT.launch(*launch)
+            DEVICE.launch(*launch)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -322,19 +342,19 @@ def test_a_launch_that_is_repeated_as_it_is(name, launches):
             gradients = [rng.normal(size=tensor.size) for tensor in tensors]
             if step == 12:
                 optimizer.lr *= 0.5
-            if place is STRICT and step in (4, 5, 6, 7, 10, 12, 13, 16, 17, 19):
+            if place is DEVICE and step in (4, 5, 6, 7, 10, 12, 13, 16, 17, 19):
                 for array, g in zip(fixed, gradients):
-                    array[...] = STRICT.asarray(g)
+                    array[...] = DEVICE.asarray(g)
                 program.repeat()
             else:
                 for tensor, g in zip(tensors, gradients):
                     tensor.grad = place.asarray(g)
-                if place is STRICT and step == 3:
+                if place is DEVICE and step == 3:
                     fixed = [tensor.grad for tensor in tensors]
                     program = Program(optimizer, launches)
                 else:
                     optimizer.step()
-            if place is STRICT:
+            if place is DEVICE:
                 assert counted(optimizer) == optimizer.t == step + 1
         return [tensor.numpy() for tensor in tensors]
 
@@ -345,7 +365,7 @@ def test_a_launch_that_is_repeated_as_it_is(name, launches):
 def test_prepared_for_a_capture_there_is_nothing_to_write(launches):
     w = parameter(np.ones(9))
     optimizer = ta.Adam([w], 0.1)
-    w.grad = STRICT.asarray(np.ones(9))
+    w.grad = DEVICE.asarray(np.ones(9))
     optimizer.step()
     optimizer.lr = 0.2
     optimizer.places.prepare(optimizer)
@@ -370,7 +390,7 @@ def test_parameters_of_two_types_are_left_to_the_definition():
     a, b = parameter(np.ones((9, 9))), parameter(np.ones(9, np.float32))
     optimizer = ta.Adam([a, b], 0.1)
     for _ in range(2):
-        a.grad, b.grad = STRICT.asarray(np.ones((9, 9))), STRICT.asarray(np.ones(9, np.float32))
+        a.grad, b.grad = DEVICE.asarray(np.ones((9, 9))), DEVICE.asarray(np.ones(9, np.float32))
         optimizer.step()
     assert np.allclose(a.numpy(), 0.8) and np.allclose(b.numpy(), 0.8)
 
@@ -383,7 +403,7 @@ def test_a_model_that_changes_its_type_between_steps():
                 tensor.grad = None if tensor.grad is None else tensor.grad.astype(np.float64)
 
     (ours, done), (theirs, _) = (
-        train(where, OPTIMIZERS["adam"], np.float32, steps=10, disturb=disturb) for where in ("strict", "numpy")
+        train(place, OPTIMIZERS["adam"], np.float32, steps=10, disturb=disturb) for place in (DEVICE, NUMPY)
     )
     assert done == 10
     for fast, plain in zip(ours, theirs):
