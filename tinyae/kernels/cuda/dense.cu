@@ -190,7 +190,7 @@ __device__ __forceinline__ void tile_of_product(const Operand &A, const Operand 
 template <int TILE>
 __device__ __forceinline__ void product_bias_activation(const REAL *X, const REAL *W, const REAL *b, REAL *Y, int N,
                                                         int I, int O, long long code) {
-    __shared__ __align__(16) REAL room[Sizes<TILE>::ROOM];
+    alignas(16) __shared__ REAL room[Sizes<TILE>::ROOM];
     int across = (O + TILE - 1) / TILE, m0 = blockIdx.x / across * TILE, n0 = blockIdx.x % across * TILE;
     tile_of_product<TILE, true, false>({X, nullptr, N, I, NONE}, {W, nullptr, O, O, NONE}, I, m0, n0, room, nullptr,
                                        [=](int m, int n, REAL z) { Y[m * O + n] = activate(b ? z + b[n] : z, code); });
@@ -204,7 +204,7 @@ template <int TILE>
 __device__ __forceinline__ void product_backward(const REAL *gY, const REAL *Y, const REAL *X, const REAL *W, REAL *gW,
                                                  REAL *gb, REAL *gX, int N, int I, int O, long long code,
                                                  long long code_before) {
-    __shared__ __align__(16) REAL room[Sizes<TILE>::ROOM];
+    alignas(16) __shared__ REAL room[Sizes<TILE>::ROOM];
     int t = blockIdx.x, across = (O + TILE - 1) / TILE, tiles = gW ? (I + TILE - 1) / TILE * across : 0;
     if (t < tiles) {
         int m0 = t / across * TILE, n0 = t % across * TILE;

@@ -50,18 +50,19 @@ __device__ __forceinline__ REAL clamped_log(REAL p) {
 }
 
 // d ln p / dp as the definition has it: 0 where the logarithm x is clamped, and no overflow.
-__device__ __forceinline__ REAL slope_of_log(REAL p, REAL x, REAL smallest) {
+__device__ __forceinline__ REAL slope_of_log(REAL p, REAL x) {
+    REAL smallest = sizeof(REAL) == 4 ? (REAL)1.17549435e-38 : (REAL)2.2250738585072014e-308;  // with all its digits
     return x > -100 ? (REAL)1 / (p < smallest ? smallest : p) : (REAL)0;
 }
 
 // L <- scale sum -T ln P - (1 - T) ln(1 - P), the logarithms clamped at -100;
-// gP <- ((1 - T) / (1 - P) - T / P) scale. P, T and gP are of n numbers; `smallest` is the type's smallest normal number.
+// gP <- ((1 - T) / (1 - P) - T / P) scale. P, T and gP are of n numbers.
 extern "C" __global__ void binary_cross_entropy(const REAL *P, const REAL *T, REAL *gP, REAL *L, double *partial,
-                                                unsigned int *ticket, long long n, double scale, double smallest) {
+                                                unsigned int *ticket, long long n, double scale) {
     REAL sum = 0;
     EACH(i, n) {
         REAL p = P[i], q = (REAL)1 - p, t = T[i], a = clamped_log(p), b = clamped_log(q);
-        REAL da = slope_of_log(p, a, (REAL)smallest), db = slope_of_log(q, b, (REAL)smallest);
+        REAL da = slope_of_log(p, a), db = slope_of_log(q, b);
         gP[i] = (((REAL)1 - t) * db - t * da) * (REAL)scale;
         sum += -t * a - ((REAL)1 - t) * b;
     }
