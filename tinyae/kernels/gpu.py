@@ -32,7 +32,9 @@ class Elementwise:
     def forward(cls, xp, save, X, s=0.0):
         X0, Y = contiguous(xp, X), xp.empty(X.shape, X.dtype)
         launch = backend_of_xp(xp).launch
-        launch("elementwise", "activation_forward", X.dtype, blocks_for(X.size), THREADS, X0, Y, X.size, cls.code, float(s))
+        launch(
+            "elementwise", "activation_forward", X.dtype, blocks_for(X.size), THREADS, X0, Y, X.size, cls.code, float(s)
+        )
         save(X if cls.saves_input else Y, s)
         return Y
 
@@ -113,7 +115,9 @@ class Rows:
         gX = xp.empty(Y.shape, Y.dtype)
         launch = backend_of_xp(xp).launch
         arrays = Y, contiguous(xp, gY), gX
-        launch("losses", "softmax_backward", Y.dtype, blocks_for_rows(len(Y)), THREADS, *arrays, *Y.shape, cls.logarithm)
+        launch(
+            "losses", "softmax_backward", Y.dtype, blocks_for_rows(len(Y)), THREADS, *arrays, *Y.shape, cls.logarithm
+        )
         return gX
 
 
@@ -148,7 +152,9 @@ def scaled(xp, X, gL, factor=1.0):
     """factor gL X, a new array. gL, an array of rank 0, stays on the device."""
     out = xp.empty(X.shape, X.dtype)
     launch = backend_of_xp(xp).launch
-    launch("elementwise", "scaled", X.dtype, blocks_for(X.size), THREADS, contiguous(xp, X), gL, out, X.size, float(factor))
+    launch(
+        "elementwise", "scaled", X.dtype, blocks_for(X.size), THREADS, contiguous(xp, X), gL, out, X.size, float(factor)
+    )
     return out
 
 

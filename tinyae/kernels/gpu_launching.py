@@ -5,7 +5,7 @@ The numbers depend on sizes alone, never on the GPU: sums are then divided, and 
 
 THREADS = 256  # of a block
 WARP = 32
-EACH = 4  # elements of a thread, before there are so many blocks that each has more
+EACH = 2  # elements of a thread, before there are so many blocks that each has more
 MOST_BLOCKS = 1024  # enough for the largest GPUs; beyond, each block does more
 
 

@@ -1,19 +1,21 @@
-// Dense layers: Y = f(X W + b), and the way back. The definition is ops/linear.py. X (N, I), W (I, O), b (O,), Y (N, O).
+// Dense layers: Y = f(X W + b), and the way back. The definition is ops/linear.py. X (N, I), W (I, O), b (O,), Y (N,
+// O).
 //
-// A layer with little to compute is one launch forward and one back, by the products of this file: what it costs is the
-// launches. A large one is a product of the library and a kernel for the rest; kernels/gpu.py chooses.
+// A layer with little to compute is one launch forward and one back, by the products of this file: what it costs is
+// the launches. A large one is products of the library and a kernel for the rest; kernels/gpu_dense.py chooses.
 
 // ---------------------------------------------------------------- beside the library's products
 
-// A block of these two has a warp's width of columns, or fewer where there are fewer, and all its threads below each other:
-// threadIdx.x counts columns, threadIdx.y rows; gridDim.y blocks share the rows of a column.
+// A block of these two is as wide as a warp, or as the columns where they are fewer; its other threads are below each
+// other. threadIdx.x counts columns, threadIdx.y rows; gridDim.y blocks share the rows of a column.
 #define COLUMN (blockIdx.x * (long long)blockDim.x + threadIdx.x)
 #define EACH_ROW_OF_COLUMN(n, N)                                                           \
     for (long long n = blockIdx.y * (long long)blockDim.y + threadIdx.y; COLUMN < O && n < (N); \
          n += (long long)gridDim.y * blockDim.y)
 
 // Y <- f(Y + b), in place. Y (N, O), b (O,).
-extern "C" __global__ void bias_activation(REAL *Y, const REAL *b, long long N, long long O, long long code) {
+extern "C" __global__ void bias_activation(
+    REAL *__restrict__ Y, const REAL *__restrict__ b, long long N, long long O, long long code) {
     REAL bias = b && COLUMN < O ? b[COLUMN] : (REAL)0;
     EACH_ROW_OF_COLUMN(n, N) Y[n * O + COLUMN] = activate(Y[n * O + COLUMN] + bias, code);
 }
@@ -21,8 +23,9 @@ extern "C" __global__ void bias_activation(REAL *Y, const REAL *b, long long N, 
 // gZ <- f'(Z) gY, where gZ is not null; gb <- sum_n gZ, where gb is not null. gY, Y and gZ (N, O), gb (O,).
 // A thread adds up its rows, a block its threads; if rows are shared by blocks, their sums are put into `partial`
 // (gridDim.y, O), and the block that comes last adds them up in order. Up to 1024 threads, a power of two.
-extern "C" __global__ void through_and_sums(const REAL *gY, const REAL *Y, REAL *gZ, REAL *gb, REAL *partial,
-                                            unsigned int *ticket, long long N, long long O, long long code) {
+extern "C" __global__ void __launch_bounds__(1024) through_and_sums(
+    const REAL *__restrict__ gY, const REAL *__restrict__ Y, REAL *__restrict__ gZ,
+    REAL *__restrict__ gb, REAL *partial, unsigned int *ticket, long long N, long long O, long long code) {
     __shared__ REAL sums[1024];
     REAL sum = 0;
     EACH_ROW_OF_COLUMN(n, N) {
@@ -51,33 +54,34 @@ extern "C" __global__ void through_and_sums(const REAL *gY, const REAL *Y, REAL 
 
 // ---------------------------------------------------------------- products by tiles
 //
-// C[m, n] = sum_k A[m, k] B[k, n]. A block computes a tile of C, TILE by TILE. In small layers there are few tiles and long
-// sums, so the sum is what is divided: each of the block's 8 warps adds up its own slice of k for the whole tile, and at the
-// end the warps' tiles are added up in order. Until then warps need not wait for each other. A warp brings STEP columns of A
-// and rows of B at a time from memory, first into registers, while it computes with those before, then into its part of
-// shared memory; there both lie with k as the first axis. Each lane has a tile of its own in registers.
+// C[m, n] = sum_k A[m, k] B[k, n]. A block computes a tile of C, TILE by TILE. In small layers there are few tiles
+// and long sums, so the sum is what is divided: each of the block's 8 warps adds up its own slice of k for the whole
+// tile, and at the end the warps' tiles are added up in order. Until then warps need not wait for each other. A warp
+// brings STEP columns of A and rows of B at a time from memory, first into registers, while it computes with those
+// before, then into its part of shared memory; there both lie with k as the first axis. Each lane has a tile of its
+// own in registers.
 //
 // These matrices are small: every index is an int.
 
 #define WARPS 8
 
 template <int TILE> struct Sizes {
-    static constexpr int ROWS = TILE / 8, COLUMNS = TILE / 4;                   // of a lane's tile; lanes are 8 by 4
-    static constexpr int STEP = 512 / TILE * (int)sizeof(float) / (int)sizeof(REAL);  // what 40 kB have room for
-    static constexpr int WIDE = TILE + 4;                                       // apart, so that few lanes meet in a bank
-    static constexpr int HELD = TILE * STEP / WARP;                             // numbers that a lane brings at a time
-    static constexpr int ROOM = WARPS * 2 * STEP * WIDE;                        // numbers in shared memory
+    static constexpr int ROWS = TILE / 8, COLUMNS = TILE / 4;         // of a lane's tile; lanes are 8 by 4
+    static constexpr int STEP = 2048 / TILE / (int)sizeof(REAL);      // what 40 kB have room for
+    static constexpr int WIDE = TILE + 4;                             // apart, so that few lanes meet in a bank
+    static constexpr int HELD = TILE * STEP / WARP;                   // numbers that a lane brings at a time
+    static constexpr int ROOM = WARPS * 2 * STEP * WIDE;              // numbers in shared memory
 };
 
-// A or B: the array, its other axis (m or n) and how long that is. With a code it is f'(Z) gY, from gY `at` and Y = f(Z).
+// A or B: the array, and how long its other axis is (m or n). With a code it is f'(Z) gY, from gY `at` and Y = f(Z).
 struct Operand {
     const REAL *at, *Y;
     int lines, width;  // width: how far apart in memory the rows of the array are
     long long code;
 };
 
-// Which line and which k is the j-th number that this lane brings: such that 32 lanes read from whole sectors of memory and
-// write to different banks. ALONG_K: is it k that lies side by side in memory?
+// Which line and which k is the j-th number that this lane brings: such that a warp reads whole sectors of memory and
+// writes to different banks. ALONG_K: is it k that lies side by side in memory?
 template <int TILE, bool ALONG_K> __device__ __forceinline__ int line_of(int j, int lane) {
     return ALONG_K ? lane / 8 + j / (Sizes<TILE>::STEP / 8) * 4 : (lane + j * WARP) % TILE;
 }
@@ -116,8 +120,9 @@ template <int COUNT> struct alignas(COUNT * sizeof(REAL) < 16 ? COUNT * sizeof(R
     REAL x[COUNT];
 };
 
-// One tile of C, from row m0 and column n0 on. `finish(m, n, c)` is called for every element of C in it.
-// column_sums, where not null, <- sum_k B[k, n] for the tile's columns. `room` is shared memory, Sizes<TILE>::ROOM numbers.
+// One tile of C, from row m0 and column n0 on. `finish(m, n, c)` is called for every element of C in it, by thread t
+// for those of column n0 + t % TILE. column_sums, where not null, <- sum_k B[k, n] for the tile's columns. `room` is
+// shared memory, Sizes<TILE>::ROOM numbers.
 template <int TILE, bool A_ALONG_K, bool B_ALONG_K, class Finish>
 __device__ __forceinline__ void tile_of_product(const Operand &A, const Operand &B, int K, int m0, int n0, REAL *room,
                                                 REAL *column_sums, Finish finish) {
@@ -190,21 +195,23 @@ __device__ __forceinline__ void tile_of_product(const Operand &A, const Operand 
 template <int TILE>
 __device__ __forceinline__ void product_bias_activation(const REAL *X, const REAL *W, const REAL *b, REAL *Y, int N,
                                                         int I, int O, long long code) {
-    __shared__ __align__(16) REAL room[Sizes<TILE>::ROOM];
+    alignas(16) __shared__ REAL room[Sizes<TILE>::ROOM];
     int across = (O + TILE - 1) / TILE, m0 = blockIdx.x / across * TILE, n0 = blockIdx.x % across * TILE;
+    int own = n0 + threadIdx.x % TILE;  // the column in which this thread finishes; its bias is asked for early
+    REAL bias = b && own < O ? b[own] : (REAL)0;
     tile_of_product<TILE, true, false>({X, nullptr, N, I, NONE}, {W, nullptr, O, O, NONE}, I, m0, n0, room, nullptr,
-                                       [=](int m, int n, REAL z) { Y[m * O + n] = activate(b ? z + b[n] : z, code); });
+                                       [=](int m, int n, REAL z) { Y[m * O + n] = activate(z + bias, code); });
 }
 
 // All that is asked for of one layer's way back, with gZ = f'(Z) gY from Y = f(Z), computed as it is read:
 //     gW <- X^T gZ and gb <- sum_n gZ, by the first blocks;     gX <- g'(X) (gZ W^T), by the others.
-// X is the layer before's output, and g' its activation's derivative, found from X: then gX is that layer's gZ. gW and gX
-// may be null: there are no blocks for it then; gb too. Block number t computes tile t of gW, then of gX.
+// X is the layer before's output, and g' its activation's derivative, found from X: then gX is that layer's gZ. gW
+// and gX may be null: there are no blocks for it then; gb too. Block number t computes tile t of gW, then of gX.
 template <int TILE>
 __device__ __forceinline__ void product_backward(const REAL *gY, const REAL *Y, const REAL *X, const REAL *W, REAL *gW,
                                                  REAL *gb, REAL *gX, int N, int I, int O, long long code,
                                                  long long code_before) {
-    __shared__ __align__(16) REAL room[Sizes<TILE>::ROOM];
+    alignas(16) __shared__ REAL room[Sizes<TILE>::ROOM];
     int t = blockIdx.x, across = (O + TILE - 1) / TILE, tiles = gW ? (I + TILE - 1) / TILE * across : 0;
     if (t < tiles) {
         int m0 = t / across * TILE, n0 = t % across * TILE;
@@ -222,16 +229,16 @@ __device__ __forceinline__ void product_backward(const REAL *gY, const REAL *Y, 
 }
 
 // Two blocks of small tiles fit into a processor at a time; a block of large ones may have all its registers.
-#define FOR_TILE(TILE, BLOCKS)                                                                                             \
-    extern "C" __global__ void __launch_bounds__(WARPS *WARP, BLOCKS)                                                      \
-        product_bias_activation_##TILE(const REAL *X, const REAL *W, const REAL *b, REAL *Y, long long N, long long I,     \
-                                       long long O, long long code) {                                                      \
-        product_bias_activation<TILE>(X, W, b, Y, (int)N, (int)I, (int)O, code);                                           \
-    }                                                                                                                      \
-    extern "C" __global__ void __launch_bounds__(WARPS *WARP, BLOCKS)                                                      \
-        product_backward_##TILE(const REAL *gY, const REAL *Y, const REAL *X, const REAL *W, REAL *gW, REAL *gb, REAL *gX, \
-                                long long N, long long I, long long O, long long code, long long code_before) {            \
-        product_backward<TILE>(gY, Y, X, W, gW, gb, gX, (int)N, (int)I, (int)O, code, code_before);                        \
+#define FOR_TILE(TILE, BLOCKS)                                                                                       \
+    extern "C" __global__ void __launch_bounds__(WARPS *WARP, BLOCKS) product_bias_activation_##TILE(                \
+        const REAL *X, const REAL *W, const REAL *b, REAL *Y, long long N, long long I, long long O,                 \
+        long long code) {                                                                                            \
+        product_bias_activation<TILE>(X, W, b, Y, (int)N, (int)I, (int)O, code);                                     \
+    }                                                                                                                \
+    extern "C" __global__ void __launch_bounds__(WARPS *WARP, BLOCKS) product_backward_##TILE(                       \
+        const REAL *gY, const REAL *Y, const REAL *X, const REAL *W, REAL *gW, REAL *gb, REAL *gX, long long N,      \
+        long long I, long long O, long long code, long long code_before) {                                           \
+        product_backward<TILE>(gY, Y, X, W, gW, gb, gX, (int)N, (int)I, (int)O, code, code_before);                  \
     }
 
 FOR_TILE(16, 2)

@@ -1,4 +1,4 @@
-// Activations that stand alone, and arrays scaled by the gradient of a loss. The definitions are in ops/activations.py.
+// Activations that stand alone, and arrays scaled by the gradient of a loss. The definitions: ops/activations.py.
 
 // Those that are never joined to a layer go on counting where common.cuh ends.
 enum { LEAKY_RELU = TANH + 1, ELU, SOFTPLUS, GELU };
@@ -12,7 +12,8 @@ __device__ __forceinline__ REAL normal_below(REAL x) {
 }
 
 // Y <- f(X), both of n numbers; `slope` is leaky relu's.
-extern "C" __global__ void activation_forward(const REAL *X, REAL *Y, long long n, long long code, double slope) {
+extern "C" __global__ void activation_forward(
+    const REAL *__restrict__ X, REAL *__restrict__ Y, long long n, long long code, double slope) {
     EACH(i, n) {
         REAL x = X[i];
         if (code == LEAKY_RELU)
@@ -29,8 +30,9 @@ extern "C" __global__ void activation_forward(const REAL *X, REAL *Y, long long 
 }
 
 // gX <- f'(X) gY. S is what the derivative is found from: X of leaky relu, softplus and gelu, else Y = f(X).
-extern "C" __global__ void activation_backward(const REAL *S, const REAL *gY, REAL *gX, long long n, long long code,
-                                               double slope) {
+extern "C" __global__ void activation_backward(
+    const REAL *__restrict__ S, const REAL *__restrict__ gY, REAL *__restrict__ gX, long long n, long long code,
+    double slope) {
     EACH(i, n) {
         REAL s = S[i], gy = gY[i];
         if (code == LEAKY_RELU)
@@ -48,7 +50,8 @@ extern "C" __global__ void activation_backward(const REAL *S, const REAL *gY, RE
 }
 
 // out <- factor gL X, of n numbers. gL is one number on the device: dL/dL, nearly always 1.
-extern "C" __global__ void scaled(const REAL *X, const REAL *gL, REAL *out, long long n, double factor) {
+extern "C" __global__ void scaled(
+    const REAL *__restrict__ X, const REAL *__restrict__ gL, REAL *__restrict__ out, long long n, double factor) {
     REAL by = (REAL)factor * *gL;
     EACH(i, n) out[i] = by * X[i];
 }

@@ -1,9 +1,9 @@
-// Losses: the reduced number L and its gradient in one launch; and softmax, which goes through rows as cross-entropy does.
-// The definitions are in losses.py and ops/activations.py.
+// Losses: the reduced number L and its gradient in one launch; and softmax, which goes through rows as cross-entropy
+// does. The definitions are in losses.py and ops/activations.py.
 //
-// `scale` is 1 / N after a mean over N terms and 1 after a sum. Each thread adds up its own terms in their own type, all
-// else is added up in double: over the block, then the blocks' sums, in their order, by the block that comes last. `partial`
-// has a place for each block.
+// `scale` is 1 / N after a mean over N terms and 1 after a sum. Each thread adds up its own terms in their own type,
+// all else is added up in double: over the block, then the blocks' sums, in their order, by the block that comes
+// last. `partial` has a place for each block.
 
 // L <- scale times the sum of what all threads have.
 __device__ __forceinline__ void reduce_loss(double mine, REAL *L, double scale, double *partial, unsigned int *ticket) {
@@ -19,8 +19,9 @@ __device__ __forceinline__ void reduce_loss(double mine, REAL *L, double scale, 
 }
 
 // L <- scale sum (P - T)**2; gP <- 2 (P - T) scale. P, T and gP are of n numbers.
-extern "C" __global__ void squared_error(const REAL *P, const REAL *T, REAL *gP, REAL *L, double *partial,
-                                         unsigned int *ticket, long long n, double scale) {
+extern "C" __global__ void squared_error(
+    const REAL *__restrict__ P, const REAL *__restrict__ T, REAL *__restrict__ gP, REAL *L, double *partial,
+    unsigned int *ticket, long long n, double scale) {
     REAL sum = 0, factor = (REAL)(2 * scale);
     EACH(i, n) {
         REAL D = P[i] - T[i];
@@ -32,8 +33,9 @@ extern "C" __global__ void squared_error(const REAL *P, const REAL *T, REAL *gP,
 
 // L <- scale sum max(Z, 0) - Z T + ln(1 + e**-|Z|), which is ln(1 + e**Z) - Z T and cannot overflow;
 // gZ <- (sigmoid(Z) - T) scale. Z, T and gZ are of n numbers.
-extern "C" __global__ void bce_with_logits(const REAL *Z, const REAL *T, REAL *gZ, REAL *L, double *partial,
-                                           unsigned int *ticket, long long n, double scale) {
+extern "C" __global__ void bce_with_logits(
+    const REAL *__restrict__ Z, const REAL *__restrict__ T, REAL *__restrict__ gZ, REAL *L, double *partial,
+    unsigned int *ticket, long long n, double scale) {
     REAL sum = 0;
     EACH(i, n) {
         REAL z = Z[i], t = T[i], e = exp(-fabs(z));
@@ -50,18 +52,20 @@ __device__ __forceinline__ REAL clamped_log(REAL p) {
 }
 
 // d ln p / dp as the definition has it: 0 where the logarithm x is clamped, and no overflow.
-__device__ __forceinline__ REAL slope_of_log(REAL p, REAL x, REAL smallest) {
+__device__ __forceinline__ REAL slope_of_log(REAL p, REAL x) {
+    REAL smallest = sizeof(REAL) == 4 ? (REAL)1.17549435e-38 : (REAL)2.2250738585072014e-308;  // with all its digits
     return x > -100 ? (REAL)1 / (p < smallest ? smallest : p) : (REAL)0;
 }
 
 // L <- scale sum -T ln P - (1 - T) ln(1 - P), the logarithms clamped at -100;
-// gP <- ((1 - T) / (1 - P) - T / P) scale. P, T and gP are of n numbers; `smallest` is the type's smallest normal number.
-extern "C" __global__ void binary_cross_entropy(const REAL *P, const REAL *T, REAL *gP, REAL *L, double *partial,
-                                                unsigned int *ticket, long long n, double scale, double smallest) {
+// gP <- ((1 - T) / (1 - P) - T / P) scale. P, T and gP are of n numbers.
+extern "C" __global__ void binary_cross_entropy(
+    const REAL *__restrict__ P, const REAL *__restrict__ T, REAL *__restrict__ gP, REAL *L, double *partial,
+    unsigned int *ticket, long long n, double scale) {
     REAL sum = 0;
     EACH(i, n) {
         REAL p = P[i], q = (REAL)1 - p, t = T[i], a = clamped_log(p), b = clamped_log(q);
-        REAL da = slope_of_log(p, a, (REAL)smallest), db = slope_of_log(q, b, (REAL)smallest);
+        REAL da = slope_of_log(p, a), db = slope_of_log(q, b);
         gP[i] = (((REAL)1 - t) * db - t * da) * (REAL)scale;
         sum += -t * a - ((REAL)1 - t) * b;
     }
@@ -69,16 +73,18 @@ extern "C" __global__ void binary_cross_entropy(const REAL *P, const REAL *T, RE
 }
 
 // L <- scale sum_nj (e**V + M**2 - 1 - V) / 2. M and V are of n numbers.
-extern "C" __global__ void gaussian_kl(const REAL *M, const REAL *V, REAL *L, double *partial, unsigned int *ticket,
-                                       long long n, double scale) {
+extern "C" __global__ void gaussian_kl(
+    const REAL *__restrict__ M, const REAL *__restrict__ V, REAL *L, double *partial, unsigned int *ticket,
+    long long n, double scale) {
     REAL sum = 0;
     EACH(i, n) sum += exp(V[i]) + M[i] * M[i] - (REAL)1 - V[i];
     reduce_loss(sum, L, scale / 2, partial, ticket);
 }
 
 // gM <- M gL scale; gV <- (e**V - 1) / 2 gL scale. All of n numbers; gL is one number on the device.
-extern "C" __global__ void gaussian_kl_backward(const REAL *M, const REAL *V, const REAL *gL, REAL *gM, REAL *gV,
-                                                long long n, double scale) {
+extern "C" __global__ void gaussian_kl_backward(
+    const REAL *__restrict__ M, const REAL *__restrict__ V, const REAL *__restrict__ gL, REAL *__restrict__ gM,
+    REAL *__restrict__ gV, long long n, double scale) {
     REAL by = *gL * (REAL)scale;
     EACH(i, n) {
         gM[i] = M[i] * by;
@@ -108,8 +114,9 @@ __device__ __forceinline__ REAL whole_warp_sum(REAL x) { return __shfl_sync(0xff
 
 // L <- scale sum_n ln sum_k e**Z[n, k] - Z[n, t[n]]; gZ <- (softmax(Z) - onehot(t)) scale. A warp takes a row.
 // Z and gZ (N, K), t (N,). A label that no k stands for makes its row NaN, and L.
-extern "C" __global__ void cross_entropy(const REAL *Z, const long long *t, REAL *gZ, REAL *L, double *partial,
-                                         unsigned int *ticket, long long N, long long K, double scale) {
+extern "C" __global__ void cross_entropy(
+    const REAL *__restrict__ Z, const long long *__restrict__ t, REAL *__restrict__ gZ, REAL *L, double *partial,
+    unsigned int *ticket, long long N, long long K, double scale) {
     int lane = threadIdx.x % WARP;
     double sum = 0;
     EACH_ROW(n, N) {
@@ -129,7 +136,8 @@ extern "C" __global__ void cross_entropy(const REAL *Z, const long long *t, REAL
 }
 
 // Y <- e**(X - m) / sum_k e**(X - m) with m = max_k X, for each row; with `logarithm` its logarithm. X and Y (N, K).
-extern "C" __global__ void softmax(const REAL *X, REAL *Y, long long N, long long K, long long logarithm) {
+extern "C" __global__ void softmax(
+    const REAL *__restrict__ X, REAL *__restrict__ Y, long long N, long long K, long long logarithm) {
     int lane = threadIdx.x % WARP;
     EACH_ROW(n, N) {
         const REAL *x = X + n * K;
@@ -148,8 +156,9 @@ extern "C" __global__ void softmax(const REAL *X, REAL *Y, long long N, long lon
 }
 
 // gX <- Y (gY - sum_k gY Y) for each row; with `logarithm`, where Y is the logarithm, gY - e**Y sum_k gY. All (N, K).
-extern "C" __global__ void softmax_backward(const REAL *Y, const REAL *gY, REAL *gX, long long N, long long K,
-                                            long long logarithm) {
+extern "C" __global__ void softmax_backward(
+    const REAL *__restrict__ Y, const REAL *__restrict__ gY, REAL *__restrict__ gX, long long N, long long K,
+    long long logarithm) {
     int lane = threadIdx.x % WARP;
     EACH_ROW(n, N) {
         const REAL *y = Y + n * K, *gy = gY + n * K;
