@@ -27,7 +27,7 @@
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
 #define __restrict__ __restrict
-#define __align__(n) alignas(n)
+#define __align__(n) __attribute__((aligned(n)))
 #ifdef __ELF__  // all shared memory in one piece, whose ends the linker tells
 #define __shared__ static __attribute__((section("cuda_shared")))
 extern "C" __attribute__((weak, visibility("hidden"))) char __start_cuda_shared[], __stop_cuda_shared[];

@@ -14,6 +14,7 @@ import numpy as np
 REAL = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 FOLDER = Path(__file__).parent
 INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.M)
+OPTIONS = ("-std=c++17",)  # what NVRTC is told besides the GPU's generation
 
 
 def files():
