@@ -170,7 +170,7 @@ def test_an_exhausted_device_is_told_with_what_was_asked_what_is_free_and_what_i
     error = exhausted(Place(), fail)
     assert str(error) == (
         "fit: the memory of the device 'somewhere' is used up: 2 MiB more were asked for; now that the step is given up, "
-        "58.6 KiB are free. By estimate, a training step on a batch of 50 examples needs about 53.7 KiB of memory (1000 bytes "
+        "58.6 KiB are free. By estimate, a training step on a batch of 50 examples needs about 53.7 KiB of memory (1,000 bytes "
         "for each example, forward and backward, and 4.88 KiB for gradients and copies of the weights). Give a smaller "
         "batch_size, such as 16."
     )
