@@ -64,15 +64,23 @@ class Backend:
         Do its arrays live on a device, where reading a number makes the host wait?
     reads : int
         How many times values were read from the device to the host; 0 for ever where there is no device.
+    writes : int
+        How many times arrays were brought from the host to the device.
+    is_capturing : bool
+        Is what this thread asks of the device noted instead of done, inside ``capture``?
+    capability : int
+        What a GPU can do, 90 for NVIDIA's version 9.0; 0 where there is none.
     """
 
     name = "numpy"
     xp = np
     array_type = np.ndarray
     is_device = False
-    reads = 0
+    is_capturing = False
+    reads = writes = capability = 0
     twins_in: str | None = None  # the module whose TWINS are this backend's kernels
     _twins: dict | None = None
+    _ones: dict | None = None
 
     def twin(self, of):
         """The fast implementation of an operation, an optimizer or a function of that name, or None."""
@@ -89,6 +97,12 @@ class Backend:
     def empty(self, shape, dtype):
         """A new array with unknown contents."""
         return self.xp.empty(shape, dtype)
+
+    def one(self, dtype):
+        """The number 1 as an array of rank 0, always the same one: with it every backward pass begins. Not to be changed."""
+        if self._ones is None:
+            self._ones = {float_type: self.xp.ones((), float_type) for float_type in FLOATS}
+        return self._ones[dtype]
 
     def copy(self, array, dtype):
         """The array in another type or not, in memory of its own."""

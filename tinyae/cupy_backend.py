@@ -23,7 +23,6 @@ from .cupy_trouble import cannot_compute, cannot_import, no_device, one_line, on
 from .errors import BackendError, brief
 
 NULL = np.uintp(0)
-OPTIONS = ("-std=c++17",)  # for NVRTC
 
 
 class CupyBackend(Backend):
@@ -46,7 +45,7 @@ class CupyBackend(Backend):
         except Exception as error:  # whatever a library raises that is installed by half
             raise cannot_import(error, package) from error
         self.package, self.xp, self.array_type = package, cupy, cupy.ndarray
-        self.reads = 0
+        self.reads = self.writes = 0
         try:
             self.index = cupy.cuda.runtime.getDevice() if cupy.cuda.runtime.getDeviceCount() else None
         except Exception as error:
@@ -57,6 +56,8 @@ class CupyBackend(Backend):
             (cupy.zeros(1, np.uint32) + np.uint32(1)).item()
         except Exception as error:
             raise cannot_compute(cupy, package, error) from error
+        about = cupy.cuda.runtime.getDeviceProperties(self.index)
+        self.capability = 10 * about["major"] + about["minor"]
         self._kernels = {}  # (file, dtype, kernel) -> RawKernel
         self._tickets, self._workspaces = {}, {}  # of each stream: two that run at a time must not share them
         self._cublas = None
@@ -69,6 +70,7 @@ class CupyBackend(Backend):
     def asarray(self, data, dtype=None):
         if not isinstance(data, self.array_type):
             self._refuse_while_capturing("asarray", "copies an array from the host")
+            self.writes += 1
         return self.xp.asarray(data, dtype=dtype)
 
     def to_host(self, array):
@@ -89,6 +91,7 @@ class CupyBackend(Backend):
             target[...] = source
             return
         self._refuse_while_capturing("copy_into", "copies an array from the host")
+        self.writes += 1
         source = np.asarray(source, target.dtype, order="C")
         if source.shape == target.shape and target.flags.c_contiguous:
             target.set(source)  # straight there; what the host has may be changed as soon as this returns
@@ -126,8 +129,8 @@ class CupyBackend(Backend):
 
     def _compiled(self, file, dtype, kernel):
         """A kernel, compiled for this GPU; CuPy keeps what it compiled for the next process."""
-        source = import_module(".kernels.cuda", __package__).source  # kernels stand on a floor above
-        function = self.xp.RawModule(code=source(file, dtype), options=OPTIONS).get_function(kernel)
+        cuda = import_module(".kernels.cuda", __package__)  # kernels stand on a floor above
+        function = self.xp.RawModule(code=cuda.source(file, dtype), options=cuda.OPTIONS).get_function(kernel)
         self._kernels[file, dtype, kernel] = function
         return function
 
@@ -232,7 +235,7 @@ class CupyBackend(Backend):
         The function cannot read values, nor copy anything from or to the host: that is a BackendError here. After an
         error, also one of its own, nothing is captured and the process goes on as before.
         """
-        if self._capturing:
+        if self.is_capturing:
             raise BackendError("capture: a step is being captured already; capture the outer one only.")
         pool = pool or self.pool()
         stream = pool.stream
@@ -258,11 +261,12 @@ class CupyBackend(Backend):
         return Graph(graph, pool), result
 
     @property
-    def _capturing(self):
+    def is_capturing(self):
+        """Is this thread's stream being captured?"""
         return getattr(self._local, "capturing", False)
 
     def _refuse_while_capturing(self, name, what):
-        if self._capturing:
+        if self.is_capturing:
             raise BackendError(
                 f"{name}: while a step is captured, nothing is computed, but this {what}. Do it before or after the step."
             )
