@@ -99,7 +99,7 @@ extern "C" __global__ void gaussian_kl_backward(
     for (long long n = (blockIdx.x * (long long)blockDim.x + threadIdx.x) / WARP; n < (N);                 \
          n += (long long)gridDim.x * blockDim.x / WARP)
 
-// The largest of x's K numbers, known to the whole warp. Whether NaN wins does not matter: e**NaN makes the row's sum NaN.
+// The largest of x's K numbers, known to the whole warp. NaN need not win: e**NaN makes the row's sum NaN all the same.
 __device__ __forceinline__ REAL warp_largest(const REAL *x, long long K) {
     REAL m = x[0];
     for (long long k = threadIdx.x % WARP; k < K; k += WARP) m = x[k] > m ? x[k] : m;
