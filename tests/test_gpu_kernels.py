@@ -79,6 +79,14 @@ def test_activations_and_losses(op, dtype, blocks, rng):
                 compare(op, arrays, cotangent=cotangent, floor=floor_of(op, arrays, told), **told)
 
 
+@pytest.mark.parametrize("dtype", TYPES)
+def test_losses_of_more_blocks_than_a_block_has_threads(dtype, rng):
+    """The block that adds up the others' sums has to go round."""
+    compare(losses.MSE, [rng.normal(size=140_000).astype(dtype) for _ in "PT"], floor=1e-5, **MEAN)
+    Z = rng.normal(size=(2100, 3)).astype(dtype)
+    compare(losses.CrossEntropy, [Z, labels(rng, Z)], floor=1e-3, **MEAN)
+
+
 @pytest.mark.parametrize("op", LOSSES[:3], ids=lambda op: op.name)
 def test_a_target_or_a_prediction_alone_wants_a_gradient(op, rng):
     arrays = made(op, rng, (6, 5), np.float64)

@@ -30,11 +30,10 @@ class Elementwise:
 
     @classmethod
     def forward(cls, xp, save, X, s=0.0):
-        X0, Y = contiguous(xp, X), xp.empty(X.shape, X.dtype)
+        Y, n = xp.empty(X.shape, X.dtype), X.size
         launch = backend_of_xp(xp).launch
-        launch(
-            "elementwise", "activation_forward", X.dtype, blocks_for(X.size), THREADS, X0, Y, X.size, cls.code, float(s)
-        )
+        arrays = contiguous(xp, X), Y
+        launch("elementwise", "activation_forward", X.dtype, blocks_for(n), THREADS, *arrays, n, cls.code, float(s))
         save(X if cls.saves_input else Y, s)
         return Y
 
@@ -104,8 +103,8 @@ class Rows:
     def forward(cls, xp, save, X, axis):
         Y = xp.empty(X.shape, X.dtype)
         launch = backend_of_xp(xp).launch
-        told = *X.shape, cls.logarithm
-        launch("losses", "softmax", X.dtype, blocks_for_rows(len(X)), THREADS, contiguous(xp, X), Y, *told)
+        arguments = contiguous(xp, X), Y, *X.shape, cls.logarithm
+        launch("losses", "softmax", X.dtype, blocks_for_rows(len(X)), THREADS, *arguments)
         save(Y)
         return Y
 
@@ -114,10 +113,8 @@ class Rows:
         (Y,) = saved
         gX = xp.empty(Y.shape, Y.dtype)
         launch = backend_of_xp(xp).launch
-        arrays = Y, contiguous(xp, gY), gX
-        launch(
-            "losses", "softmax_backward", Y.dtype, blocks_for_rows(len(Y)), THREADS, *arrays, *Y.shape, cls.logarithm
-        )
+        arguments = Y, contiguous(xp, gY), gX, *Y.shape, cls.logarithm
+        launch("losses", "softmax_backward", Y.dtype, blocks_for_rows(len(Y)), THREADS, *arguments)
         return gX
 
 
@@ -150,11 +147,9 @@ def scale_of(reduction, terms):
 
 def scaled(xp, X, gL, factor=1.0):
     """factor gL X, a new array. gL, an array of rank 0, stays on the device."""
-    out = xp.empty(X.shape, X.dtype)
-    launch = backend_of_xp(xp).launch
-    launch(
-        "elementwise", "scaled", X.dtype, blocks_for(X.size), THREADS, contiguous(xp, X), gL, out, X.size, float(factor)
-    )
+    out, n = xp.empty(X.shape, X.dtype), X.size
+    launch, arrays = backend_of_xp(xp).launch, (contiguous(xp, X), gL, out)
+    launch("elementwise", "scaled", X.dtype, blocks_for(n), THREADS, *arrays, n, float(factor))
     return out
 
 

@@ -11,11 +11,9 @@ from .gpu_launching import MOST_BLOCKS, THREADS, WARP, contiguous
 
 CODES = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}  # as in common.cuh
 
-# What decides between the two, and between the tiles. Chosen by reckoning: no GPU was at hand to measure them on.
-MOST_WORK = (
-    1 << 26
-)  # multiplications of a layer, beyond which cuBLAS's better use of the processors outweighs its launches
-LONGEST = 4096  # numbers along each axis: beyond, a sum over it is too long for the eight warps that share it
+# What decides between the two, and between the tiles. Reckoned, not measured: no GPU was at hand.
+MOST_WORK = 1 << 26  # multiplications; beyond, cuBLAS's better use of the processors outweighs its launches
+LONGEST = 4096  # numbers along each axis; beyond, a sum over it is too long for the eight warps that share it
 MANY_TILES = 128  # about as many as a GPU has processors: then tiles may be large, which read less
 
 
@@ -119,11 +117,8 @@ class Dense(ops.Dense):
     @staticmethod
     def forward(xp, save, X, *parameters, activations):
         backend = backend_of_xp(xp)
-        Ys, Ws, codes = (
-            [contiguous(xp, X)],
-            [contiguous(xp, W) for W in parameters[::2]],
-            [CODES[f] for f in activations],
-        )
+        codes = [CODES[f] for f in activations]
+        Ys, Ws = [contiguous(xp, X)], [contiguous(xp, W) for W in parameters[::2]]
         for W, b, code in zip(Ws, parameters[1::2], codes):
             b = None if b is None else contiguous(xp, b)
             Ys.append(layer_forward(backend, Ys[-1], W, b, code))

@@ -99,13 +99,14 @@ extern "C" __global__ void gaussian_kl_backward(
     for (long long n = (blockIdx.x * (long long)blockDim.x + threadIdx.x) / WARP; n < (N);                 \
          n += (long long)gridDim.x * blockDim.x / WARP)
 
-__device__ __forceinline__ REAL larger(REAL a, REAL b) { return b > a || b != b ? b : a; }
-
-// The largest of x's K numbers, known to the whole warp; NaN, if there is one.
+// The largest of x's K numbers, known to the whole warp. NaN need not win: e**NaN makes the row's sum NaN all the same.
 __device__ __forceinline__ REAL warp_largest(const REAL *x, long long K) {
-    REAL m = x[threadIdx.x % WARP < K ? threadIdx.x % WARP : 0];
-    for (long long k = threadIdx.x % WARP; k < K; k += WARP) m = larger(m, x[k]);
-    for (int apart = WARP / 2; apart; apart /= 2) m = larger(m, __shfl_xor_sync(0xffffffffu, m, apart));
+    REAL m = x[0];
+    for (long long k = threadIdx.x % WARP; k < K; k += WARP) m = x[k] > m ? x[k] : m;
+    for (int apart = WARP / 2; apart; apart /= 2) {
+        REAL other = __shfl_xor_sync(0xffffffffu, m, apart);
+        m = other > m ? other : m;
+    }
     return m;
 }
 
