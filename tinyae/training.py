@@ -32,6 +32,7 @@ from .failures import put_back, warn_of_collapse
 from .history import History, gradient_norms
 from .interrupt import deferred_interrupt
 from .losses import LOSSES, loss_function
+from .memory import told_when_exhausted
 from .nn.module import Module
 from .optimizer import Optimizer, no_learning_rate
 from .random import Generator
@@ -193,12 +194,13 @@ class Trainer:
         if saved:
             self.load_state_dict(saved[0])
         modes = [(module, module.training) for module in self.model.modules()]
-        self.steps = steps_of(self)
+        with told_when_exhausted(self):
+            self.steps = steps_of(self)
         try:
             # NumPy need not warn of overflows: the loop itself looks for what is not finite
             quiet = np.errstate(all="ignore")
             own_chance, on_tape = use(generator, self.generator), use(recording, True)
-            with own_chance, on_tape, quiet, deferred_interrupt() as interrupt:
+            with own_chance, on_tape, quiet, told_when_exhausted(self), deferred_interrupt() as interrupt:
                 self.call("on_train_begin")
                 if saved:
                     for callback, state in zip(self.remembering, saved[0]["callbacks"]):
