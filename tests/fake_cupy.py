@@ -44,7 +44,8 @@ class Machine:
         self.compiled = []  # (text, options) of RawModules
         self.null = Stream(self, 0)
         self.current, self.allocators = [self.null], []
-        self.ratio = 64
+        self.ratio = 64  # of the speed of float32 to that of float64
+        self.free, self.kept = 1 << 30, 100  # bytes that are nobody's, and that CuPy keeps for later
         self.streams = {}
 
     def enter(self, name):
@@ -216,7 +217,7 @@ def module(machine):
     runtime = types.SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError, getDeviceCount=device_count, getDevice=lambda: 0,
         driverGetVersion=lambda: machine.driver, runtimeGetVersion=lambda: machine.runtime,
-        memGetInfo=lambda: (1 << 30, 8 << 30), getDeviceProperties=lambda i: properties,
+        memGetInfo=lambda: (machine.free, 8 << 30), getDeviceProperties=lambda i: properties,
         cudaDevAttrSingleToDoublePrecisionPerfRatio=87, deviceGetAttribute=lambda attribute, i: machine.ratio,
     )  # fmt: skip
 
@@ -228,6 +229,9 @@ def module(machine):
             self.recorded_on = stream.ptr
 
     class MemoryPool:
+        def __init__(self, allocate):
+            self.allocate = allocate  # what it asks for more
+
         def malloc(self, size):
             raise AssertionError("only its name is used")
 
@@ -246,13 +250,23 @@ def module(machine):
         return stream
 
     machine.streams[0] = machine.null
-    pool = types.SimpleNamespace(
-        free_bytes=lambda: 100, free_all_blocks=lambda: machine.log.append(("free all blocks",))
-    )
+
+    def new_memory(size):
+        machine.log.append(("cudaMalloc", size))
+        if size > machine.free:
+            raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+        return size
+
+    def free_all_blocks():
+        machine.free += machine.kept
+        machine.kept = 0
+
     cupy.cuda = types.SimpleNamespace(
         runtime=runtime, Event=Event, Stream=new_stream, MemoryPool=MemoryPool, using_allocator=using_allocator,
-        get_current_stream=lambda: machine.current[-1],
+        get_current_stream=lambda: machine.current[-1], Memory=new_memory,
+        MemoryPointer=lambda memory, offset: (memory, offset),
     )  # fmt: skip
+    pool = types.SimpleNamespace(free_bytes=lambda: machine.kept, free_all_blocks=free_all_blocks)
     cupy.get_default_memory_pool = lambda: pool
     cupy.RawModule = lambda code, options: RawModule(machine, code, options)
     cupy.empty = machine.empty

@@ -80,6 +80,19 @@ def test_the_handle_is_set_only_where_something_changed(capability, size, monkey
     assert library.workspace == first
 
 
+def test_a_graph_may_be_collected_in_the_middle_of_a_product(gpu, blas):
+    """Python looks for garbage when it likes; a stream that is forgotten then is not waited for."""
+    x = on(gpu, np.eye(2))
+    gpu.matmul(x, x)
+    does = blas.gemm
+    blas.gemm = lambda *given: (gpu._forget(0), does(*given))
+    done = []
+    thread = threading.Thread(target=lambda: done.append(gpu.matmul(x, x)), daemon=True)
+    thread.start()
+    thread.join(timeout=20)
+    assert done and done[0].array.tolist() == [[1, 0], [0, 1]]
+
+
 def test_precision(gpu, blas):
     x, y = (on(gpu, np.eye(2, dtype=dtype)) for dtype in (np.float32, np.float64))
     assert ta.get_matmul_precision() == matmul_precision.get() == "float32"

@@ -258,6 +258,7 @@ def test_nothing_crosses_between_host_and_device_during_a_capture(gpu, machine):
         "read": lambda: gpu.read(x),
         "to_host": lambda: gpu.to_host(x),
         "asarray": lambda: gpu.asarray(np.ones(1)),
+        "synchronize": gpu.synchronize,
         "copy_into": lambda: gpu.copy_into(x, np.ones(1)),
         "capture": lambda: gpu.capture(lambda: None),
         "private_memory": lambda: gpu.private_memory(gpu.pool()).__enter__(),
@@ -277,7 +278,7 @@ def test_another_thread_may_read_meanwhile(gpu):
     x, seen = on(gpu, [4.0]), []
 
     def step():
-        thread = threading.Thread(target=lambda: seen.append(gpu._capturing))
+        thread = threading.Thread(target=lambda: seen.append(gpu.is_capturing))
         thread.start()
         thread.join()
 
@@ -309,6 +310,16 @@ def test_without_cublas_what_multiplies_nothing_is_captured(gpu, machine, kernel
     assert gpu.read(x) == 1.0
     with pytest.raises(BackendError, match="there is no cuBLAS. Install it with pip install"):
         gpu.capture(lambda: gpu.matmul(x, x))
+
+
+def test_memory_that_cupy_keeps_is_there_for_a_graph(gpu, machine):
+    allocate = gpu.pool().memory.allocate
+    machine.log.clear()
+    assert allocate(1 << 20) == (1 << 20, 0) and machine.kept == 100
+    assert allocate((1 << 30) + 100) == ((1 << 30) + 100, 0) and machine.kept == 0
+    with pytest.raises(CUDARuntimeError, match="out of memory"):
+        allocate(1 << 31)
+    assert [size for _, size in machine.log] == [1 << 20, *[(1 << 30) + 100] * 2, *[1 << 31] * 2]
 
 
 def test_a_graph_that_fails(gpu, machine):

@@ -122,6 +122,7 @@ def test_no_device(machine, monkeypatch):
         (ImportError("libcudart.so.13: cannot open shared object file"), ["a part of CUDA is missing", "[ctk]"]),
         (OutOfMemoryError("Out of memory allocating 512 bytes"), ["its memory is used up", "nvidia-smi shows by whom"]),
         (CUDARuntimeError("cudaErrorMemoryAllocation: out of memory"), ["its memory is used up"]),
+        (PermissionError(13, "Permission denied", "/.cupy"), ["cannot keep what it compiles (", "Set CUPY_CACHE_DIR"]),
         (CUDARuntimeError("cudaErrorUnknown: unknown error"), ["(cudaErrorUnknown: unknown error). Check the driver"]),
     ],
 )  # fmt: skip

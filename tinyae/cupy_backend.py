@@ -99,6 +99,7 @@ class CupyBackend(Backend):
             target[...] = self.xp.asarray(source)
 
     def synchronize(self):
+        self._refuse_while_capturing("synchronize", "waits for the device")
         with told("synchronize"):
             self.xp.cuda.get_current_stream().synchronize()
 
@@ -185,8 +186,7 @@ class CupyBackend(Backend):
         """The memory in which cuBLAS works on this stream."""
         workspace = self._workspaces.get(stream)
         if workspace is None:
-            about = self.xp.cuda.runtime.getDeviceProperties(self.index)
-            size = import_module(".kernels.cublas", __package__).workspace_bytes((about["major"], about["minor"]))
+            size = import_module(".kernels.cublas", __package__).workspace_bytes(self.capability)
             workspace = self._workspaces[stream] = self.xp.empty(size, np.uint8)
         return workspace
 
@@ -201,7 +201,7 @@ class CupyBackend(Backend):
 
     def pool(self):
         """Memory of its own, and a stream, for ``private_memory`` and ``capture``."""
-        pool = Pool(self.xp.cuda)
+        pool = Pool(self.xp.cuda, self.release)
         weakref.finalize(pool, self._forget, pool.stream.ptr).atexit = False
         return pool
 
@@ -334,8 +334,15 @@ class Pool:
     CuPy's pools keep the free blocks of each stream apart, so one belongs to the other.
     """
 
-    def __init__(self, cuda):
-        self.memory = cuda.MemoryPool()
+    def __init__(self, cuda, release):
+        def allocate(size):
+            try:
+                return cuda.MemoryPointer(cuda.Memory(size), 0)
+            except cuda.runtime.CUDARuntimeError:
+                release()  # CuPy frees what this pool keeps, not what the arrays of others left behind
+                return cuda.MemoryPointer(cuda.Memory(size), 0)
+
+        self.memory = cuda.MemoryPool(allocate)
         self.stream = cuda.Stream(non_blocking=True)  # others cannot be captured beside the default stream
 
 

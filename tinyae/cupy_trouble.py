@@ -75,6 +75,10 @@ def cannot_compute(cupy, package, error):
     start = f"backend 'cupy': CuPy {cupy.__version__} finds a GPU, but cannot compute on it"
     if isinstance(error, MemoryError) or "cudaErrorMemoryAllocation" in text:
         return BackendError(f"{start}: its memory is used up ({text}). nvidia-smi shows by whom.")
+    if isinstance(error, OSError) and not isinstance(error, ImportError):
+        return BackendError(
+            f"{start}: it cannot keep what it compiles ({text}). Set CUPY_CACHE_DIR to a folder that can be written to."
+        )
     if any(part in text for part in LIBRARIES):
         return BackendError(
             f"{start}: a part of CUDA is missing, or for another version ({text}). {reinstall(package)}"

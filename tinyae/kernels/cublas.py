@@ -57,7 +57,9 @@ class Cublas:
 
     def __init__(self, library):
         self.library = library
-        self._lock = threading.Lock()  # between setting the stream and using it, no other thread may set another
+        # between setting the stream and using it, no other thread may set another; this one may come to forget() by a
+        # garbage collection that takes a graph
+        self._lock = threading.RLock()
         self._stream, self._math = None, None  # what the handle is set to
         declare(library)
         self.handle = c_void_p()
@@ -78,7 +80,7 @@ class Cublas:
         math = MATH[matmul_precision.get()]
         with self._lock:
             if stream != self._stream:
-                self._stream = None  # if one of the two fails
+                self._stream = None  # which it stays if one of the two fails
                 self._call("cublasSetStream_v2", self.handle, stream)
                 self._call("cublasSetWorkspace_v2", self.handle, *workspace)
                 self._stream = stream
@@ -114,7 +116,7 @@ CURES = {
 
 def workspace_bytes(capability):
     """How much memory NVIDIA recommends for the work of cuBLAS: more from Hopper (9.0) on."""
-    return 32 * MIB if capability[0] >= 9 else 4 * MIB
+    return 32 * MIB if capability >= 90 else 4 * MIB
 
 
 def declare(library):
