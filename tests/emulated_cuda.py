@@ -55,11 +55,11 @@ class Pointer(NamedTuple):
 
 BAND = 512  # bytes of guard band before and after; arrays begin at a multiple of it, as CuPy's do
 GUARD = np.full(BAND, 0xA5, np.uint8)
-guarded = weakref.WeakValueDictionary()  # address of an array -> its memory
+memories = weakref.WeakValueDictionary()  # address of the first element -> Memory
 
 
 class Memory(np.ndarray):
-    """The bytes of a device array between its guard bands."""
+    """The bytes of a device array with its guard bands."""
 
 
 def empty(shape, dtype):
@@ -67,32 +67,34 @@ def empty(shape, dtype):
     dtype = np.dtype(dtype)
     shape = tuple(shape) if np.iterable(shape) else (shape,)
     size = math.prod(shape) * dtype.itemsize
-    raw = np.empty(size + 3 * BAND, np.uint8).view(Memory)
-    start = -raw.ctypes.data % BAND
+    raw = Memory(size + 3 * BAND, np.uint8)  # no plain array: NumPy would make that the base of the array below
+    start = -raw.__array_interface__["data"][0] % BAND
     memory = raw[start : start + size + 2 * BAND]
-    memory[:BAND], memory[BAND : BAND + size], memory[BAND + size :] = GUARD, 0xFF, GUARD
-    guarded[memory.ctypes.data + BAND] = memory
-    # the array's base is the memory, so it lives as long as any view
-    return np.ndarray(shape, dtype, memory, BAND)
+    memory[:BAND] = memory[BAND + size :] = GUARD
+    fill(memory)
+    memories[memory.__array_interface__["data"][0] + BAND] = memory
+    return np.ndarray(shape, dtype, memory, BAND)  # which holds the memory, and so does every view of it
 
 
-def damaged(address):
-    """What is wrong with the guard bands of the array there, or None."""
-    memory = guarded.get(address)
-    if memory is None:
-        return None
+def fill(memory):
+    """Make it what nobody can have wanted: NaN, or -1."""
+    memory[BAND:-BAND] = 0xFF
+
+
+def memory_of(array):
+    """The Memory that an array is in, or None if NumPy has made it elsewhere."""
+    while array is not None and not isinstance(array, Memory):
+        array = array.base if isinstance(array, np.ndarray) else None
+    return array
+
+
+def damage(memory):
+    """What has been written to the guard bands, or None; they are mended."""
     for band, where in ((memory[:BAND], "before the first"), (memory[-BAND:], "behind the last")):
-        if (off := np.flatnonzero(band != GUARD)).size:
+        if written := np.count_nonzero(band != GUARD):
             band[:] = GUARD
-            return f"has written {off.size} bytes {where} element"
+            return f"has written to {written} bytes {where} element"
     return None
-
-
-def start_of(array):
-    """The address of the memory that an array is a view of."""
-    while isinstance(array.base, np.ndarray) and not isinstance(array.base, Memory):
-        array = array.base
-    return array.__array_interface__["data"][0]
 
 
 # ---------------------------------------------------------------- compiling
@@ -168,18 +170,14 @@ class Kernels:
             os.replace(work / "all.so", library)
 
     def launch(self, name, blocks, threads, arguments):
-        """Check and run: a list of Pointers, None, ints, floats and structs."""
-        self.prepared(name, blocks, threads, arguments)()
-
-    def prepared(self, name, blocks, threads, arguments):
-        """A checked launch with these very arguments, as a function that runs it."""
+        """A checked launch of a kernel; it is done by its method ``run``."""
         if name not in self.parameters:
             raise LaunchError(
                 f'there is no kernel {name}, extern "C" __global__; there are {", ".join(self.parameters)}.'
             )
-        grid, block = sizes(name, "blocks", blocks), sizes(name, "threads", threads)
-        if math.prod(block) > 1024 or grid[1] > 65535 or grid[2] > 65535:
-            raise LaunchError(f"{name}: {grid} blocks of {block} threads are more than a GPU takes.")
+        grid, block = three(name, "blocks", blocks), three(name, "threads", threads)
+        if math.prod(block) > 1024 or block[2] > 64 or max(grid[1:]) > 65535 or grid[0] >= 1 << 31:
+            raise LaunchError(f"{name}: no GPU takes {grid} blocks of {block} threads.")
         if name in self.bounds:
             bound = ctypes.c_longlong.in_dll(self.library, f"bound_of_{name}").value
             if math.prod(block) > bound:
@@ -188,28 +186,42 @@ class Kernels:
         if len(arguments) != len(parameters):
             names = ", ".join(p.name for p in parameters)
             raise LaunchError(f"{name}: was given {len(arguments)} arguments; expected {len(parameters)}: {names}.")
-        sizes_of = (ctypes.c_longlong * (len(parameters) + 1)).in_dll(self.library, f"sizes_of_{name}")
-        values = [
-            packed(f"{name}: argument {i + 1}, {p.name},", p, size, value)
-            for i, (p, size, value) in enumerate(zip(parameters, sizes_of, arguments))
-        ]
-        places = (ctypes.c_void_p * max(len(values), 1))(*(ctypes.addressof(v) for v in values))
-        function = getattr(self.library, f"launch_{name}")
+        sizes = (ctypes.c_longlong * (len(parameters) + 1)).in_dll(self.library, f"sizes_of_{name}")
+        values, memories = [], []
+        for i, (parameter, size, given) in enumerate(zip(parameters, sizes, arguments)):
+            values.append(packed(f"{name}: argument {i + 1}, {parameter.name},", parameter, size, given))
+            memories += [(parameter.name, memory) for memory in memories_in(given)]
+        return Launch(getattr(self.library, f"launch_{name}"), name, grid, block, values, memories)
+
+
+class Launch:
+    """A kernel with its arguments: numbers and addresses, which stay what they are, as in a CUDA graph."""
+
+    def __init__(self, function, name, grid, block, values, memories):
+        self.function, self.name, self.values, self.memories = function, name, values, memories
         function.restype = ctypes.c_char_p
-        grid, block = (ctypes.c_uint * 3)(*grid), (ctypes.c_uint * 3)(*block)
-        arrays = [a.array for a in arguments if isinstance(a, Pointer)]
-        starts = [(start_of(a.array), p.name) for a, p in zip(arguments, parameters) if isinstance(a, Pointer)]
+        self.grid, self.block = (ctypes.c_uint * 3)(*grid), (ctypes.c_uint * 3)(*block)
+        self.places = (ctypes.c_void_p * (len(values) + 1))(*map(ctypes.addressof, values))
 
-        def run(keep=(values, arrays)):
-            with one_at_a_time:
-                message = function(grid, block, places)
-            if message:
-                raise LaunchError(f"{name}: {message.decode()}")
-            for start, parameter in starts:
-                if wrong := damaged(start):
-                    raise LaunchError(f"{name}: {wrong} of {parameter}.")
+    def run(self, memories):
+        """Run it; the arrays that it was given are in these memories, whose guard bands are looked at."""
+        with one_at_a_time:
+            message = self.function(self.grid, self.block, self.places)
+        if message:
+            raise LaunchError(f"{self.name}: {message.decode()}")
+        for parameter, memory in memories:
+            if wrong := damage(memory):
+                raise LaunchError(f"{self.name}: {wrong} of {parameter}.")
 
-        return run
+
+def memories_in(given):
+    """The memories that an argument gives to a kernel, also by addresses in a struct."""
+    if isinstance(given, Pointer):
+        return [memory_of(given.array)]
+    if isinstance(given, (np.ndarray, np.void)) and given.nbytes % 8 == 0:
+        words = np.frombuffer(given.tobytes(), np.uint64).tolist()
+        return [memories[word] for word in words if word in memories]
+    return []
 
 
 def launcher(before, between, name, parameters):
@@ -228,9 +240,9 @@ def launcher(before, between, name, parameters):
     )
 
 
-def sizes(name, what, given):
+def three(name, what, given):
     """Blocks or threads as three numbers."""
-    given = (given,) if isinstance(given, (int, np.integer)) else tuple(given)
+    given = tuple(given) if isinstance(given, (tuple, list)) else (given,)
     if not 1 <= len(given) <= 3 or any(type(n) is not int or n < 1 for n in given):
         raise LaunchError(f"{name}: {what} must be 1 to 3 ints of 1 or more, not {given!r}.")
     return given + (1,) * (3 - len(given))
@@ -279,8 +291,10 @@ def pointer_to(what, declared, parameter, size, array):
     if not fits:
         raise LaunchError(f"{what} is an array of {array.dtype}; {declared}.")
     address = array.__array_interface__["data"][0]
-    if vector and address % (size if size in (2, 4, 8, 16) else 16 if size == 32 else 1):
-        raise LaunchError(f"{what} begins at an address that is no multiple of {size} bytes; {declared}.")
+    if vector and address % min(size & -size, 16):
+        raise LaunchError(
+            f"{what} begins at an address that is no multiple of {min(size & -size, 16)} bytes; {declared}."
+        )
     return address
 
 

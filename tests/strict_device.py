@@ -1,10 +1,11 @@
-"""A stand-in for CuPy on machines without a GPU: NumPy that refuses what CuPy refuses.
+"""A stand-in for a GPU on machines without one: NumPy that refuses what CuPy refuses, with the GPU's kernels.
 
 Its arrays live in a class of their own. Handing a host array to a device operation, or a device
-array to NumPy, is a TypeError, as it is with CuPy; reductions give arrays of rank 0, not numbers.
-Its kernels are those of the GPU, run by ``emulated_cuda``; where g++ is missing, there are none.
+array to NumPy, is a TypeError, as it is with CuPy; reductions give arrays of rank 0, not numbers. Kernels are run
+by ``emulated_cuda`` (where g++ is missing, there are none), and graphs are noted by ``emulated_graph``.
 """
 
+import contextlib
 import types
 from importlib.util import find_spec
 
@@ -15,8 +16,12 @@ from tinyae.errors import BackendError
 from tinyae.kernels import cuda
 
 from . import emulated_cuda
+from .emulated_graph import kept, stream
 
 OPERATORS = "add sub mul truediv floordiv mod pow matmul rshift lshift and or xor lt le gt ge eq ne".split()  # noqa: SIM905
+COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+READS = ("item", "tolist", "tobytes")  # methods that give the host values
+HOST_MEMORY = ("data", "ctypes", "flat", "tofile", "dump", "dumps")  # what NumPy has and CuPy has not, or has otherwise
 
 
 class DeviceArray:
@@ -32,44 +37,64 @@ class DeviceArray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Use to_host.")
 
     def __getattr__(self, name):
-        if name.startswith("__"):
+        if name.startswith("__") or name in HOST_MEMORY:
             raise AttributeError(name)
+        if name in READS:
+            return lambda *arguments: getattr(self._read(name), name)(*arguments)
         value = getattr(self._array, name)
-        return on_device(value) if callable(value) else wrapped(value)
+        return method(name, self) if callable(value) else wrapped(value)
+
+    def _read(self, how):
+        """The values, for the host; no backend is asked, so none can count it."""
+        stream.refuse(f"{how} reads values")
+        stream.reads += 1
+        stream.silent_reads += 1
+        return self._array
+
+    @property
+    def base(self):
+        base = self._array.base
+        return None if isinstance(base, emulated_cuda.Memory) else wrapped(base)
 
     def __getitem__(self, index):
-        return wrapped(self._array[unwrapped(index)])
+        return method("__getitem__", self)(index)
 
     def __setitem__(self, index, value):
-        self._array[unwrapped(index)] = unwrapped(value)
+        stream.run(np.ndarray.__setitem__, unwrapped([self, index, value]), {}, changes=True)
 
     def __len__(self):
         return len(self._array)
 
     def __bool__(self):
-        return bool(self._array)
+        return bool(self._read("bool"))
 
     def __float__(self):
-        return float(self._array)
+        return float(self._read("float"))
 
     def __int__(self):
-        return int(self._array)
+        return int(self._read("int"))
 
-    __neg__, __abs__, __invert__ = (lambda self, f=f: wrapped(f(self._array)) for f in (np.negative, np.abs, np.invert))
+    __neg__, __abs__, __invert__ = (lambda self, f=f: on_device(f)(self) for f in (np.negative, np.abs, np.invert))
+
+
+def method(name, array):
+    """A method of NumPy's arrays, for a device array."""
+    function = on_device(getattr(np.ndarray, name))
+    return lambda *arguments, **options: function(array, *arguments, **options)
 
 
 def operator(name):
     def apply(self, other):
         if getattr(type(other), "__array_ufunc__", True) is None and not isinstance(other, DeviceArray):
             return NotImplemented  # a Tensor: its own operator comes next
-        return wrapped(getattr(self._array, name)(unwrapped(other)))
+        return method(name, self)(other)
 
     return apply
 
 
 def in_place(name):
     def apply(self, other):
-        getattr(self._array, name)(unwrapped(other))
+        stream.run(getattr(np.ndarray, name), unwrapped([self, other]), {}, changes=True)
         return self
 
     return apply
@@ -77,7 +102,7 @@ def in_place(name):
 
 for _name in OPERATORS:
     setattr(DeviceArray, f"__{_name}__", operator(f"__{_name}__"))
-    if _name not in ("lt", "le", "gt", "ge", "eq", "ne"):
+    if _name not in COMPARISONS:
         setattr(DeviceArray, f"__r{_name}__", operator(f"__r{_name}__"))
         setattr(DeviceArray, f"__i{_name}__", in_place(f"__i{_name}__"))
 
@@ -94,9 +119,9 @@ def unwrapped(value):
 
 
 def wrapped(value):
-    """Arrays, and the numbers that reductions give, as device arrays."""
-    if isinstance(value, (np.ndarray, np.generic)):
-        return DeviceArray(np.asarray(value))
+    """Arrays as device arrays."""
+    if isinstance(value, np.ndarray):
+        return DeviceArray(value)
     if isinstance(value, (list, tuple)) and any(isinstance(v, np.ndarray) for v in value):
         return type(value)(wrapped(v) for v in value)
     return value
@@ -106,18 +131,12 @@ def on_device(function):
     """A NumPy function or method for device arrays."""
 
     def call(*arguments, **options):
-        return wrapped(function(*unwrapped(list(arguments)), **{k: unwrapped(v) for k, v in options.items()}))
+        options = {name: unwrapped(value) for name, value in options.items()}
+        return wrapped(stream.run(function, unwrapped(list(arguments)), options))
 
     if isinstance(function, np.ufunc):
         call.at = on_device(function.at)
     return call
-
-
-def guarded(array):
-    """A copy between guard bands."""
-    copy = emulated_cuda.empty(array.shape, array.dtype)
-    copy[...] = array
-    return DeviceArray(copy)
 
 
 class StrictModule(types.ModuleType):
@@ -125,7 +144,11 @@ class StrictModule(types.ModuleType):
 
     @staticmethod
     def empty(shape, dtype=float):
-        return DeviceArray(emulated_cuda.empty(shape, dtype))
+        return DeviceArray(stream.empty(shape, dtype))
+
+    @staticmethod
+    def empty_like(array, dtype=None):
+        return DeviceArray(stream.empty(array.shape, dtype or array.dtype))
 
     def __getattr__(self, name):
         value = getattr(np, name)
@@ -133,30 +156,65 @@ class StrictModule(types.ModuleType):
 
 
 class StrictBackend(Backend):
-    """Registered as ``"strict"`` by conftest.py."""
+    """Registered as ``"strict"`` by conftest.py.
+
+    Attributes
+    ----------
+    reads : int
+        How often values went from the device to the host, however that was asked for.
+    silent_reads : int
+        How many of them did not go through ``to_host`` or ``read``, so that CupyBackend would not have counted them.
+    free : tuple or None
+        What ``memory`` answers.
+    """
 
     name = "strict"
     xp = StrictModule("strict")
     array_type = DeviceArray
+    is_device = True
     twins_in = ".kernels.gpu" if emulated_cuda.COMPILER and find_spec("tinyae.kernels.gpu") else None
+    free = None
+    reads, silent_reads = property(lambda self: stream.reads), property(lambda self: stream.silent_reads)
 
     def __init__(self):
-        self.reads = 0
-        self._ticket = guarded(np.zeros(1, np.uint32))
+        self._ticket = self.asarray(np.zeros(1, np.uint32))
 
     def asarray(self, data, dtype=None):
-        return data if isinstance(data, DeviceArray) else guarded(np.array(data, dtype=dtype))
+        if isinstance(data, DeviceArray):
+            return self.xp.asarray(data, dtype)
+        stream.refuse("asarray copies from the host")
+        return DeviceArray(kept(np.array(data, dtype=dtype)))
 
     def to_host(self, array):
+        stream.refuse("to_host copies to the host")
+        stream.reads += 1
         return array._array.copy()
+
+    def read(self, array):
+        """The number in an array of one element."""
+        stream.refuse("read reads a value")
+        stream.reads += 1
+        return array._array.item()
+
+    def copy_into(self, target, source):
+        """Write an array, of the device or of the host, into another one."""
+        if not isinstance(source, DeviceArray):
+            source = self.asarray(source, target.dtype)
+        target[...] = source
+
+    def synchronize(self):
+        stream.refuse("synchronize")
 
     def address(self, array):
         return super().address(array._array)
 
     def erf(self, array):
-        return wrapped(super().erf(array._array))
+        return on_device(super().erf)(array)
 
-    # ------------------------------------------------------------ what a GPU's backend offers
+    def memory(self):
+        return self.free
+
+    # ------------------------------------------------------------ what only a GPU has
 
     def launch(self, file, kernel, dtype, blocks, threads, *arguments):
         """Run a kernel of ``tinyae/kernels/cuda``."""
@@ -165,7 +223,11 @@ class StrictBackend(Backend):
     def launch_text(self, text, kernel, blocks, threads, *arguments):
         """Run a kernel of any text."""
         arguments = [emulated_cuda.Pointer(a._array) if isinstance(a, DeviceArray) else a for a in arguments]
-        emulated_cuda.kernels_of(text).launch(kernel, blocks, threads, arguments)
+        launch = emulated_cuda.kernels_of(text).launch(kernel, blocks, threads, arguments)
+        if stream.graph is None:
+            launch.run(launch.memories)
+        else:
+            stream.graph.note_launch(launch)
 
     def ticket(self):
         """A uint32 of 0, for ``is_last_block``."""
@@ -183,7 +245,15 @@ class StrictBackend(Backend):
                     f"matmul: was given {A.dtype} {A.shape} {A.strides} and {B.dtype} {B.shape} {B.strides}; "
                     "expected C-contiguous arrays of rank 2 and of one float type."
                 )
-        a, b = (X._array.T if t else X._array for X, t in ((A, transpose_a), (B, transpose_b)))
-        Y = self.empty((a.shape[0], b.shape[1]), A.dtype)
-        np.matmul(a, b, out=Y._array)
-        return Y
+        return self.xp.matmul(A.T if transpose_a else A, B.T if transpose_b else B)
+
+    def capture(self, function, pool=None):
+        """Call a function without doing what it asks of the device: (graph, what it returned)."""
+        return stream.capture(function)
+
+    def pool(self):
+        """What CupyBackend needs to capture, and this does not."""
+
+    def private_memory(self, pool):
+        stream.refuse("another stream")
+        return contextlib.nullcontext()

@@ -120,7 +120,7 @@ class Tensor(Operators):
         if self.data.size != 1:
             raise ShapeError(f"item: the tensor has shape {self.shape}, {self.size} elements; expected exactly one.")
         unrepeatable("reads a number, with item() or float()")
-        return self.data.item()
+        return self.backend.read(self.data)
 
     def detach(self) -> "Tensor":
         """The same memory as a tensor that the tape does not know."""
@@ -185,9 +185,10 @@ class Tensor(Operators):
                     f"backward: the tensor has shape {self.shape}; only a single number can do without a gradient. "
                     "Reduce it with .sum() or .mean(), or give backward(gradient) of that shape."
                 )
-            gradient = self.backend.xp.ones(self.data.shape, self.data.dtype)
+            gradient = self.backend.one(self.data.dtype)
+            gradient = gradient if self.ndim == 0 else gradient.reshape(self.shape)
         else:
-            unrepeatable("calls backward() with a gradient")
+            unrepeatable("calls backward() with a gradient", by_calls_only=True)
             if isinstance(gradient, Tensor):
                 if gradient._node is not None:
                     raise TapeError(
@@ -215,7 +216,7 @@ class Tensor(Operators):
 
     def _change(self, name, compute, other):
         """self <- compute(self, other), written into the same memory and known to the tape."""
-        unrepeatable("changes a tensor in place")
+        unrepeatable("changes a tensor in place", by_calls_only=True)
         taped = recording.get() and (self._needs_gradient or (isinstance(other, Tensor) and other._needs_gradient))
         if taped and self._version.leaf:
             raise TapeError(

@@ -1,0 +1,24 @@
+// Loads and stores of V neighbouring numbers, in one instruction where V is PACK; they must begin at a multiple of 16 bytes then.
+
+#define PACK ((int)(16 / sizeof(REAL)))
+
+struct __align__(16) Pack {
+    REAL at[PACK];
+};
+template <int V> __device__ __forceinline__ void load(REAL (&x)[V], const REAL *from) {
+    if (V == PACK) {
+        Pack pack = *(const Pack *)from;
+        for (int e = 0; e < V; ++e) x[e] = pack.at[e];
+    } else {
+        for (int e = 0; e < V; ++e) x[e] = from[e];
+    }
+}
+template <int V> __device__ __forceinline__ void store(REAL *to, const REAL (&x)[V]) {
+    if (V == PACK) {
+        Pack pack;
+        for (int e = 0; e < V; ++e) pack.at[e] = x[e];
+        *(Pack *)to = pack;
+    } else {
+        for (int e = 0; e < V; ++e) to[e] = x[e];
+    }
+}
