@@ -172,17 +172,21 @@ class StrictBackend(Backend):
     xp = StrictModule("strict")
     array_type = DeviceArray
     is_device = True
+    capability = 90  # of the GPU that it plays: kernels for newer ones are run too
     twins_in = ".kernels.gpu" if emulated_cuda.COMPILER and find_spec("tinyae.kernels.gpu") else None
     free = None
     reads, silent_reads = property(lambda self: stream.reads), property(lambda self: stream.silent_reads)
+    is_capturing = property(lambda self: stream.graph is not None)
 
     def __init__(self):
+        self.writes = 0
         self._ticket = self.asarray(np.zeros(1, np.uint32))
 
     def asarray(self, data, dtype=None):
         if isinstance(data, DeviceArray):
             return self.xp.asarray(data, dtype)
         stream.refuse("asarray copies from the host")
+        self.writes += 1
         return DeviceArray(kept(np.array(data, dtype=dtype)))
 
     def to_host(self, array):

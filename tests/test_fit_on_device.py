@@ -47,7 +47,7 @@ def test_the_same_bits_as_steps_that_are_no_graphs(device, images, monkeypatch):
         model, history = trained(device, images, **options)
         return [p.numpy().tobytes() for p in model.parameters()], history["loss"], history["val_loss"]
 
-    options = {"callbacks": [ta.CosineDecay(4)], "regularizers": [ta.L2(1e-3)], "epochs": 4}
+    options = {"callbacks": [ta.CosineDecay()], "regularizers": [ta.L2(1e-3)], "epochs": 4}
     graphs = kept(**options)
     monkeypatch.setattr(steps, "why_not_repeated", lambda trainer: "for the sake of comparison")
     with pytest.warns(ta.CaptureWarning, match="for the sake of comparison"):
@@ -73,22 +73,18 @@ def test_the_steps_are_graphs_and_launched_by_the_host_alone(device, images, mon
 def test_an_epoch_reads_no_more_than_it_says(device, images, epochs, options):
     before = [device.reads]
 
-    class Note(ta.callbacks.Progress):
+    class Note(ta.Callback):
         def on_train_begin(self):
             before.append(device.reads)
 
         def on_train_end(self):
             before.append(device.reads)
 
-        def on_batch_end(self, batch, logs):
-            pass
-
-        on_epoch_begin = on_epoch_end = ta.Callback.on_epoch_end
-
     options = {**options, "callbacks": [*options.get("callbacks", []), Note()]}
-    Note.__module__ = ta.callbacks.__name__  # one of ours
+    silent = getattr(device, "silent_reads", 0)  # those that the backend does not count; the stand-in sees them
     trained(device, images, epochs=epochs, **options)
     assert before[2] - before[1] == READS * epochs
+    assert getattr(device, "silent_reads", 0) == silent
 
 
 def test_a_callback_that_asks_for_the_loss_gets_it(device, images):
@@ -133,7 +129,10 @@ def test_float64_and_data_of_another_type(device, rng):
     def wide(seed):
         return made(seed).astype("float64")
 
-    near(trained(device, x.astype("float32"), model=wide)[1]["loss"], trained("numpy", x.astype("float32"), model=wide)[1]["loss"])
+    near(
+        trained(device, x.astype("float32"), model=wide)[1]["loss"],
+        trained("numpy", x.astype("float32"), model=wide)[1]["loss"],
+    )
 
 
 def test_the_device_is_left_alone_by_a_training_of_one_batch(device, images):
@@ -196,7 +195,9 @@ def test_data_that_are_read_piece_by_piece(device, images, tmp_path):
 def test_lbfgs_works_on_the_host(device, images):
     def plain(seed):
         ta.manual_seed(seed)
-        return ta.Autoencoder(ta.Sequential(ta.Flatten(), ta.Dense(64, 4)), ta.Sequential(ta.Dense(4, 64), ta.Reshape(8, 8, 1)))
+        return ta.Autoencoder(
+            ta.Sequential(ta.Flatten(), ta.Dense(64, 4)), ta.Sequential(ta.Dense(4, 64), ta.Reshape(8, 8, 1))
+        )
 
     options = {"optimizer": "lbfgs", "model": plain, "batch_size": None, "epochs": 2}
     with pytest.warns(ta.CaptureWarning, match="works on the host"):

@@ -16,8 +16,6 @@ from tinyae.backend import matmul_precision
 from tinyae.errors import BackendError, DtypeError
 from tinyae.optim import make_optimizer
 
-
-
 LOSSES = {"mse": ta.mse_loss, "bce": ta.bce_with_logits_loss}
 
 

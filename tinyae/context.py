@@ -124,6 +124,14 @@ def unrepeatable(what, by_calls_only=False):
         program.give_up(what)
 
 
+def own(tensor):
+    """The tensor; a step that is being captured is told that it made it, for no operation says so."""
+    program = capturing.get()
+    if program is not None:
+        program.note_made(tensor)
+    return tensor
+
+
 def draw(kind, shape, purpose, backend):
     """Random numbers of the current generator, "uniform" or "normal"; those of a captured step are others in each repetition."""
     generator, program = current_generator(), capturing.get()

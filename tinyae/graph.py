@@ -32,6 +32,7 @@ class GraphProgram(Program):
         self.precision = matmul_precision.get()
         self.excused = (0, 0)  # reads and writes of what is done anew in each repetition
         self.before = None  # of a rehearsal that is to be taken back: (tensor, its numbers, its gradient)
+        self.optimizers_before = []  # (optimizer, snapshot)
 
     # ------------------------------------------------------------ to write it
 
@@ -159,14 +160,14 @@ class GraphProgram(Program):
     def note_update(self, optimizer, pairs):
         if self.before is not None:
             self.keep(optimizer.params)
-            self.kept.append((optimizer, optimizer.snapshot()))
+            self.optimizers_before.append((optimizer, optimizer.snapshot()))
         super().note_update(optimizer, pairs)
 
     def take_back(self):
         """Undo a rehearsal that was told to remember."""
         for tensor, values, gradient in self.before:
             tensor.data[...], tensor.grad = values, gradient
-        for optimizer, snapshot in reversed(self.kept):
+        for optimizer, snapshot in reversed(self.optimizers_before):
             optimizer.t = snapshot[0]
             for state, values in zip(optimizer.state, snapshot[1]):
                 for name, array in state.items():
@@ -187,7 +188,7 @@ class Counter:
         """Let the device know where the generator stands, if it took steps elsewhere."""
         step = self.generator.state_dict()["steps"][self.purpose]
         if step != self.known:
-            self.array.fill(step)
+            self.array[...] = step
             self.known = step
 
     def next_step(self):

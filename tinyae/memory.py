@@ -52,8 +52,8 @@ def cure(trainer, free, most=None):
     """What to do about it where so many bytes are free; ``most``: no more examples than that."""
     each, fixed = trainer.memory_needed
     fitting = int((0.7 * free - fixed) // each) if each else 0
+    fitting = fitting if most is None else min(fitting, most)
     size = 1 << fitting.bit_length() - 1 if fitting > 0 else 0
-    size = size if most is None else min(size, most)
     if not size:
         return "Not even one example fits: give smaller examples, or a model with fewer or narrower layers."
     if trainer.optimizer.full_batch:

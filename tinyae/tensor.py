@@ -12,7 +12,7 @@ import numpy as np
 
 from . import ops
 from .backend import FLOATS, NUMPY, Backend, backend_of, get_backend
-from .context import capturing, every_time, recording, unrepeatable
+from .context import capturing, every_time, own, recording, unrepeatable
 from .errors import BackendError, DtypeError, ShapeError, TapeError
 from .operands import broadcast_error, checked_array, float_type
 from .operators import Operators
@@ -126,9 +126,7 @@ class Tensor(Operators):
         """The same memory as a tensor that the tape does not know."""
         result = wrap(self.data, self.backend)
         result._version, result._seen = self._version, self._version.count
-        if (program := capturing.get()) is not None:
-            program.note_made(result)
-        return result
+        return own(result)
 
     def to(self, backend: str | Backend) -> "Tensor":
         """This tensor on a backend, ``"numpy"`` or ``"cupy"``: itself if it is there, else a copy.

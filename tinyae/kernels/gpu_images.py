@@ -78,45 +78,63 @@ def both_ways(N, C, O, forth, back):
     return sweeps if max(sweep.largest for sweep in sweeps) < LARGEST else None
 
 
-def gradients(backend, plan, X, W, gZ, needed):
+def gradients(backend, sweeps, X, W, gZ, needed):
     """Of X, and of W and b, where they are needed."""
-    forth, back = plan
+    forth, back = sweeps
     gX = swept(backend, back, gZ, W, None) if needed[0] else None
     return gX, *(weight_gradients(backend, forth, X, gZ) if needed[1] or needed[2] else (None, None))
 
 
-class Convolution:
-    """What convolutions share that stand alone; ``plan`` says what is special."""
+def takes(plan, X, W, b, *window):
+    """Can the sweeps of this plan compute a convolution of these arrays?"""
+    return fit_together(X, W, b) and plan(X.shape, W.shape, *window) is not None
+
+
+def run_forward(xp, save, sweeps, X, W, b):
+    """Y; saves what ``run_backward`` needs."""
+    save(X, W, sweeps)
+    return swept(backend_of_xp(xp), sweeps[0], X, W, b)
+
+
+def run_backward(xp, saved, gY, needed):
+    X, W, sweeps = saved
+    return gradients(backend_of_xp(xp), sweeps, X, W, xp.ascontiguousarray(gY), needed)
+
+
+class Conv2D(ops.Conv2D):
+    """A convolution with any stride up to PHASES, padding and dilation."""
 
     selective = repeatable = True
-    plan = None
 
-    @classmethod
-    def accepts(cls, X, W, b, **window):
-        return fit_together(X, W, b) and cls.plan(X.shape, W.shape, **window) is not None
+    @staticmethod
+    def accepts(X, W, b, stride, padding, dilation):
+        return takes(plan_of_convolution, X, W, b, stride, padding, dilation)
 
-    @classmethod
-    def forward(cls, xp, save, X, W, b, **window):
-        plan = cls.plan(X.shape, W.shape, **window)
-        save(X, W, plan)
-        return swept(backend_of_xp(xp), plan[0], X, W, b)
+    @staticmethod
+    def forward(xp, save, X, W, b, stride, padding, dilation):
+        return run_forward(xp, save, plan_of_convolution(X.shape, W.shape, stride, padding, dilation), X, W, b)
 
     @staticmethod
     def backward(xp, saved, gY, needed):
-        X, W, plan = saved
-        return gradients(backend_of_xp(xp), plan, X, W, xp.ascontiguousarray(gY), needed)
+        return run_backward(xp, saved, gY, needed)
 
 
-class Conv2D(Convolution, ops.Conv2D):
-    """A convolution with any stride up to PHASES, padding and dilation."""
-
-    plan = staticmethod(plan_of_convolution)
-
-
-class Conv2DTranspose(Convolution, ops.Conv2DTranspose):
+class Conv2DTranspose(ops.Conv2DTranspose):
     """A transposed convolution with any stride up to PHASES."""
 
-    plan = staticmethod(plan_of_transposed)
+    selective = repeatable = True
+
+    @staticmethod
+    def accepts(X, W, b, stride, padding, output_padding):
+        return takes(plan_of_transposed, X, W, b, stride, padding, output_padding)
+
+    @staticmethod
+    def forward(xp, save, X, W, b, stride, padding, output_padding):
+        return run_forward(xp, save, plan_of_transposed(X.shape, W.shape, stride, padding, output_padding), X, W, b)
+
+    @staticmethod
+    def backward(xp, saved, gY, needed):
+        return run_backward(xp, saved, gY, needed)
 
 
 class ConvBlock(ops.ConvBlock):
@@ -191,7 +209,7 @@ def pooled(backend, X, window):
 
 
 def unpooled(backend, Y, gY, winner, window, shape, activation):
-    """The gradient before pooling, and before the activation that was pooled. Without one, Y is not read: None will do."""
+    """The gradient before pooling, and before the activation that was pooled. Without one Y may be None."""
     gX = backend.xp.empty(shape, gY.dtype)
     read = (gY, gX) if activation is None else (Y, gY, gX)
     resample(backend, "pool_gradient", shape[3], read, gX, Y, gY, winner, gX, CODES[activation], window)

@@ -53,7 +53,7 @@ class Axis(NamedTuple):
     def gradient(cls, sources, targets, k, before, stride, dilation):
         """Target t receives from the sources (t + before - dilation tap) / stride that are whole numbers.
 
-        Of phase a = t modulo stride these are every (stride / g)-th tap, g the greatest common divisor of stride and dilation.
+        Of phase a = t modulo stride these are every (stride / g)-th tap, g = gcd(stride, dilation).
         """
         g = gcd(stride, dilation)
         phases = []
@@ -65,7 +65,10 @@ class Axis(NamedTuple):
 
     @classmethod
     def upsampled(cls, sources, targets, k, before, u):
-        """Nearest upsampling by u, then a convolution: place p of phase a has the taps with (a - before + tap) // u = first + p."""
+        """Nearest upsampling by u, then a convolution.
+
+        Place p of phase a has the taps with (a - before + tap) // u = first + p.
+        """
         phases = []
         for a in range(u):
             first, last = (a - before) // u, (a - before + k - 1) // u
@@ -74,7 +77,7 @@ class Axis(NamedTuple):
 
     @classmethod
     def upsampled_gradient(cls, sources, targets, k, before, u):
-        """Pixel i receives from u i + first + p through the taps with a + before - tap = first + p, for any copy a < u of it."""
+        """Pixel i receives from u i + first + p, by the taps with a + before - tap = first + p for any copy a < u of it."""
         return cls(sources, targets, k, u, 1, -1, u, [(before - k + 1, u + k - 1, k - 1)])
 
     @property
@@ -120,9 +123,9 @@ class Sweep:
 def tile_of(sweep, from_packs, to_packs, tf32):
     """(kernel, rows, columns) of a convolution's tiles; here they can be tuned.
 
-    ``from_packs``, ``to_packs``: can the source be read in whole packs, and the target be written so? The columns should hold
-    the target's channels without much waste, so that patches are read once. Where there would be few blocks, as with small
-    batches, tiles are small.
+    ``from_packs``, ``to_packs``: can the source be read in whole packs, and the target be written so? The columns should
+    hold the target's channels without much waste, so that patches are read once. Where there would be few blocks, as
+    with small batches, tiles are small.
     """
     if not to_packs:
         return "128x32_any", 128, 32
@@ -170,7 +173,8 @@ def swept(backend, sweep, X, W, b, activation=None):
     to_packs = packs(backend, sweep.out, P, Y)
     kind, rows, columns = tile_of(sweep, from_packs, to_packs, uses_tf32(backend, dtype))
     blocks = -(-sweep.targets // rows), -(-sweep.out // columns), sweep.phases
-    backend.launch("convolutions", f"convolve_{kind}", dtype, blocks, THREADS, *given)
+    file = "convolutions_tf32" if kind.endswith("tf32") else "convolutions"
+    backend.launch(file, f"convolve_{kind}", dtype, blocks, THREADS, *given)
     return Y
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import functional as F
 from ..backend import FLOATS
-from ..context import draw
+from ..context import draw, own
 from ..errors import ShapeError, known_name, require_integer, require_number
 from ..operands import as_ints
 from ..tensor import Tensor, wrap
@@ -143,7 +143,7 @@ class Dropout(Module):
         chance = draw("uniform", x.shape, "dropout", x.backend)
         x = as_floats(x)
         mask = (chance >= self.rate).astype(x.dtype)
-        return x * wrap(mask / (1 - self.rate), x.backend)
+        return x * own(wrap(mask / (1 - self.rate), x.backend))
 
     def config(self) -> dict[str, Any]:
         return {"rate": self.rate}
@@ -160,7 +160,7 @@ class GaussianNoise(Module):
             return x
         noise = draw("normal", x.shape, "noise", x.backend)
         x = as_floats(x)
-        return x + wrap(noise.astype(x.dtype) * self.std, x.backend)
+        return x + own(wrap(noise.astype(x.dtype) * self.std, x.backend))
 
     def config(self) -> dict[str, Any]:
         return {"std": self.std}

@@ -35,9 +35,9 @@ class Module:
     def __call__(self, x: Any) -> Tensor:
         """Apply the module to a Tensor, or to an array, which is taken as a constant."""
         x = as_tensor(x, type(self).__name__)
-        y = self.forward(x)
         if (program := capturing.get()) is not None:
             program.note_module(self)
+        y = self.forward(x)
         calls = layer_calls.get()
         if calls is not None:
             calls.append((self, x.shape, y.shape))

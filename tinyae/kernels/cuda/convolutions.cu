@@ -5,106 +5,7 @@
 #include "packs.cuh"
 #include "sweeps.cuh"
 #include "tiles.cuh"
-
-// ---------------------------------------------------------------- forward: the targets of a sweep
-
-// What a row of a tile must know of its target pixel.
-struct __align__(16) Row {
-    int row, column, image, target;  // of the first place; of the image's first pixel; of the target, -1 if there is none
-};
-
-// Y = f(patches P + b), as above. Tile: M targets x N channels of Y; a block has one, blockIdx.x along the targets,
-// .y along the channels, .z for the phase. Each thread loads V neighbouring channels
-// of X at a time, and U of P; it stores U of Y. While a slice of INNER is
-// multiplied, the next one is on its way through registers into the other half of the shared memory.
-template <class Product, int V, int U>
-__device__ __forceinline__ void convolve(const REAL *X, const REAL *P, const REAL *b, REAL *Y, int code, const Sweep &s) {
-    enum { M = Product::M, N = Product::N, RUN = Product::RUN };
-    __align__(16) __shared__ REAL A[2][M][INNER + PACK], B[2][INNER][N + 8];
-    __shared__ Row rows[M];
-    Phase phase(s, blockIdx.z, 0);
-    int from = blockIdx.x * M, n0 = blockIdx.y * N;
-    if (from >= phase.targets) return;
-    for (int m = threadIdx.x; m < M; m += THREADS) {
-        Target t(phase, from + m);
-        if (from + m < phase.targets)
-            rows[m] = {t.row(s, phase), t.column(s, phase), t.n * s.rows.sources * s.columns.sources, t.index(s, phase)};
-        else
-            rows[m] = {OUTSIDE, 0, 0, -1};
-    }
-    __syncthreads();
-
-    enum { ACROSS = INNER / V, DOWN = THREADS / ACROSS, LOADS = (M + DOWN - 1) / DOWN };              // of A
-    enum { B_ACROSS = N / U, B_DOWN = THREADS / B_ACROSS, B_LOADS = (INNER + B_DOWN - 1) / B_DOWN };  // of B
-    int k = threadIdx.x % ACROSS * V, m = threadIdx.x / ACROSS, n = threadIdx.x % B_ACROSS * U, kb = threadIdx.x / B_ACROSS;
-    REAL held[LOADS][V], held_b[B_LOADS][U];
-    Inner place(s, phase, k);
-    const REAL *matrix = P + (long long)phase.start * s.out + n0 + n;
-
-    auto fetch = [&](int k0) {
-        int down = s.rows.apart * place.p, across = s.columns.apart * place.q;
-#pragma unroll
-        for (int l = 0; l < LOADS; ++l) {
-            for (int e = 0; e < V; ++e) held[l][e] = 0;
-            if (M % DOWN && m + l * DOWN >= M) continue;
-            Row r = rows[m + l * DOWN];
-            int i = r.row + down, j = r.column + across;
-            if (k0 + k < phase.K && (unsigned)i < (unsigned)s.rows.sources && (unsigned)j < (unsigned)s.columns.sources)
-                load<V>(held[l], X + (r.image + i * s.columns.sources + j) * s.in + place.channel);
-        }
-#pragma unroll
-        for (int l = 0; l < B_LOADS; ++l) {
-            int inner = kb + l * B_DOWN;
-            for (int e = 0; e < U; ++e) held_b[l][e] = 0;
-            if (inner < INNER && k0 + inner < phase.K && n0 + n < s.out) load<U>(held_b[l], matrix + (k0 + inner) * s.out);
-        }
-        place.advance(s, phase, INNER);
-    };
-    auto keep = [&](int half) {
-#pragma unroll
-        for (int l = 0; l < LOADS; ++l) {
-            for (int e = 0; e < V; ++e) held[l][e] = Product::ready(held[l][e]);
-            if (M % DOWN == 0 || m + l * DOWN < M) store<V>(&A[half][m + l * DOWN][k], held[l]);
-        }
-#pragma unroll
-        for (int l = 0; l < B_LOADS; ++l) {
-            for (int e = 0; e < U; ++e) held_b[l][e] = Product::ready(held_b[l][e]);
-            if (INNER % B_DOWN == 0 || kb + l * B_DOWN < INNER) store<U>(&B[half][kb + l * B_DOWN][n], held_b[l]);
-        }
-    };
-
-    Product product = {};
-    fetch(0);
-    keep(0);
-    __syncthreads();
-    for (int k0 = 0, half = 0; k0 < phase.K; k0 += INNER, half ^= 1) {
-        bool more = k0 + INNER < phase.K;
-        if (more) fetch(k0 + INNER);
-        product.step(A[half], B[half]);
-        if (more) keep(half ^ 1);
-        __syncthreads();
-    }
-
-#pragma unroll
-    for (int i = 0; i < Product::ROWS; ++i) {
-        int target = rows[Product::row(i)].target;
-        if (target < 0) continue;
-#pragma unroll
-        for (int j = 0; j < Product::RUNS; ++j) {
-            int o = n0 + Product::column(j);
-            REAL y[RUN];
-            for (int e = 0; e < RUN; ++e)
-                y[e] = activate((REAL)product.sum[i][j][e] + (b && o + e < s.out ? b[o + e] : (REAL)0), code);
-            REAL *to = Y + target * s.out + o;
-            if (U == PACK && o < s.out) store<RUN>(to, y);  // then s.out is a multiple of PACK
-            if (U != PACK)
-                for (int e = 0; e < RUN; ++e)
-                    if (o + e < s.out) to[e] = y[e];
-        }
-    }
-}
-
-#define ARGUMENTS const REAL *X, const REAL *P, const REAL *b, REAL *Y, long long activation, Sweep s
+#include "convolve.cuh"
 
 extern "C" __global__ void convolve_128x32(ARGUMENTS) {
     convolve<Fma<128, 32, 8, 4, false>, PACK, PACK>(X, P, b, Y, activation, s);
@@ -126,22 +27,11 @@ extern "C" __global__ void convolve_128x32_from_any(ARGUMENTS) {
 extern "C" __global__ void convolve_128x32_any(ARGUMENTS) {
     convolve<Fma<128, 32, 8, 4, false>, 1, 1>(X, P, b, Y, activation, s);
 }
-// float32 alone: factors rounded to TF32, sums in float32.
-extern "C" __global__ void convolve_128x32_tf32(ARGUMENTS) {
-    convolve<Tf32<128, 32, 4, false>, PACK, PACK>(X, P, b, Y, activation, s);
-}
-extern "C" __global__ void convolve_64x64_tf32(ARGUMENTS) {
-    convolve<Tf32<64, 64, 2, false>, PACK, PACK>(X, P, b, Y, activation, s);
-}
-extern "C" __global__ void convolve_32x32_tf32(ARGUMENTS) {
-    convolve<Tf32<32, 32, 2, false>, PACK, PACK>(X, P, b, Y, activation, s);
-}
-
 // The same for up to NARROW channels of Y, where a tile would be mostly empty. Tile: SIDE targets for each group of
 // ``lanes`` threads (a power of 2), which share the channels of X, V at a time, and add up their sums at the end.
 #define SIDE 4
 template <int V>
-__device__ __forceinline__ void narrow(const REAL *X, const REAL *P, const REAL *b, REAL *Y, int code, int lanes, const Sweep &s) {
+INLINE void narrow(const REAL *X, const REAL *P, const REAL *b, REAL *Y, int code, int lanes, const Sweep &s) {
     Phase phase(s, blockIdx.z, 0);
     int lane = threadIdx.x % lanes, from = (blockIdx.x * (THREADS / lanes) + threadIdx.x / lanes) * SIDE;
     int row[SIDE], column[SIDE], image[SIDE], target[SIDE];
@@ -163,7 +53,7 @@ __device__ __forceinline__ void narrow(const REAL *X, const REAL *P, const REAL 
 #pragma unroll
                 for (int l = 0; l < SIDE; ++l) {
                     int i = row[l] + s.rows.apart * p, j = column[l] + s.columns.apart * q;
-                    if ((unsigned)i >= (unsigned)s.rows.sources || (unsigned)j >= (unsigned)s.columns.sources) continue;
+                    if (!inside(s, i, j)) continue;
                     load<V>(x, X + (image[l] + i * s.columns.sources + j) * s.in + channel);
                     for (int o = 0; o < NARROW; ++o)
                         for (int e = 0; e < V; ++e) sum[l][o] += x[e] * w[o][e];
@@ -196,7 +86,8 @@ extern "C" __global__ void place_weights(const REAL *W, REAL *P, long long turne
     EACH(number, (long long)phase.K * s.out) {
         int o = number % s.out, k = number / s.out, c = k % s.in;
         Inner place(s, phase, k);
-        int u0 = s.rows.tap_first[a] + s.rows.tap_step * place.p, v0 = s.columns.tap_first[b] + s.columns.tap_step * place.q;
+        int u0 = s.rows.tap_first[a] + s.rows.tap_step * place.p;
+        int v0 = s.columns.tap_first[b] + s.columns.tap_step * place.q;
         REAL sum = 0;
         for (int u = max(u0, 0); u < min(u0 + s.rows.span, s.rows.taps); ++u)
             for (int v = max(v0, 0); v < min(v0 + s.columns.span, s.columns.taps); ++v) {

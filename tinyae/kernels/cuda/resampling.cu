@@ -10,7 +10,7 @@
 // Where a number of images (N, H, W, C) is.
 struct Place {
     int n, i, j, c;
-    __device__ __forceinline__ Place(unsigned number, unsigned H, unsigned W, unsigned C) {
+    INLINE Place(unsigned number, unsigned H, unsigned W, unsigned C) {
         c = number % C, number /= C;
         j = number % W, number /= W;
         i = number % H, n = number / H;
@@ -25,7 +25,7 @@ struct Window {
 
 // Y[n, i, j, c] = max over u, v of X[n, s i + u - p, s j + v - p, c], and which place, size u + v, it was: the first of
 // equal ones, and the first NaN. Places in the padding count as -infinity.
-template <int V> __device__ __forceinline__ void pooled(const REAL *X, REAL *Y, unsigned char *winner, const Window &w) {
+template <int V> INLINE void pooled(const REAL *X, REAL *Y, unsigned char *winner, const Window &w) {
     EACH(k, (long long)w.images * w.rows * w.columns * w.channels / V) {
         Place y(k * V, w.rows, w.columns, w.channels);
         int top = y.i * w.stride[0] - w.before[0], left = y.j * w.stride[1] - w.before[1];
@@ -44,12 +44,15 @@ template <int V> __device__ __forceinline__ void pooled(const REAL *X, REAL *Y, 
         for (int e = 0; e < V; ++e) winner[k * V + e] = won[e];
     }
 }
-extern "C" __global__ void pool(const REAL *X, REAL *Y, unsigned char *winner, Window w) { pooled<PACK>(X, Y, winner, w); }
-extern "C" __global__ void pool_any(const REAL *X, REAL *Y, unsigned char *winner, Window w) { pooled<1>(X, Y, winner, w); }
+#define POOL const REAL *X, REAL *Y, unsigned char *winner, Window w
+extern "C" __global__ void pool(POOL) { pooled<PACK>(X, Y, winner, w); }
+extern "C" __global__ void pool_any(POOL) { pooled<1>(X, Y, winner, w); }
 
 // gX[n, y, x, c] = the sum of f'(Y) gY over the windows that (y, x) has won; f is the activation that was pooled.
 template <int V>
-__device__ __forceinline__ void unpooled(const REAL *Y, const REAL *gY, const unsigned char *winner, REAL *gX, int code, const Window &w) {
+INLINE void unpooled(
+    const REAL *Y, const REAL *gY, const unsigned char *winner, REAL *gX, int code, const Window &w
+) {
     EACH(k, (long long)w.images * w.height * w.width * w.channels / V) {
         Place x(k * V, w.height, w.width, w.channels);
         int y0 = x.i + w.before[0], x0 = x.j + w.before[1];
@@ -67,7 +70,8 @@ __device__ __forceinline__ void unpooled(const REAL *Y, const REAL *gY, const un
         store<V>(gX + k * V, sum);
     }
 }
-#define POOL_GRADIENT const REAL *Y, const REAL *gY, const unsigned char *winner, REAL *gX, long long activation, Window w
+#define POOL_GRADIENT \
+    const REAL *Y, const REAL *gY, const unsigned char *winner, REAL *gX, long long activation, Window w
 extern "C" __global__ void pool_gradient(POOL_GRADIENT) { unpooled<PACK>(Y, gY, winner, gX, activation, w); }
 extern "C" __global__ void pool_gradient_any(POOL_GRADIENT) { unpooled<1>(Y, gY, winner, gX, activation, w); }
 
@@ -77,7 +81,7 @@ extern "C" __global__ void through(const REAL *Y, const REAL *gY, REAL *gZ, long
 }
 
 // Y[n, f i + u, g j + v, c] = X[n, i, j, c], for all rows = N H of X.
-template <int V> __device__ __forceinline__ void repeated(const REAL *X, REAL *Y, int rows, int W, int C, int f, int g) {
+template <int V> INLINE void repeated(const REAL *X, REAL *Y, int rows, int W, int C, int f, int g) {
     EACH(k, (long long)rows * f * W * g * C / V) {
         Place y(k * V, rows * f, W * g, C);
         REAL x[V];
@@ -90,7 +94,7 @@ extern "C" __global__ void upsample(UPSAMPLE) { repeated<PACK>(X, Y, rows, W, C,
 extern "C" __global__ void upsample_any(UPSAMPLE) { repeated<1>(X, Y, rows, W, C, f, g); }
 
 // gX[n, i, j, c] = the sum of gY over its block of f x g.
-template <int V> __device__ __forceinline__ void added_up(const REAL *gY, REAL *gX, int rows, int W, int C, int f, int g) {
+template <int V> INLINE void added_up(const REAL *gY, REAL *gX, int rows, int W, int C, int f, int g) {
     EACH(k, (long long)rows * W * C / V) {
         Place x(k * V, rows, W, C);
         REAL sum[V] = {}, y[V];

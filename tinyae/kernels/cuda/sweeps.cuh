@@ -10,16 +10,16 @@
 //
 //     sweep                           phases   step     apart     taps of W at place p of phase a
 //     convolution                     1        stride   dilation  p
-//     nearest upsampling by u first   u        1        1         those of which floor((a - before + tap) / u) meets s(p)
+//     nearest upsampling by u first   u        1        1         of which floor((a - before + tap) / u) meets s(p)
 //     gradient of a convolution       stride   1        < 0       every stride-th: only those which met this pixel
 //     gradient after upsampling       1        u        1         up to u: each met the pixel in one copy
 //     transposed convolution          as the gradient of a convolution; its gradient is a convolution
 //
 // So nothing is multiplied by the zeros that a stride would put between pixels, and after upsampling by 2 a kernel of
-// 3x3 costs 4 products for 9 (kernels/conv_blocks.py shows why). The gradient of the weights is the other product of the
-// same patches, P's gradient = patches^T gZ, whose terms are then added up for each weight. kernels/gpu_images.py
-// fills in the numbers. They are ints: a 64-bit division or product costs a GPU several instructions; arrays of 2^31 numbers
-// and more are refused there.
+// 3x3 costs 4 products for 9 (kernels/conv_blocks.py shows why). The gradient of the weights is the other product of
+// the same patches, P's gradient = patches^T gZ, whose terms are then added up for each weight. kernels/gpu_sweeps.py
+// fills in the numbers. They are ints: a 64-bit division or product costs a GPU several instructions; arrays of 2^31
+// numbers and more run as they are defined.
 
 #define THREADS 128                       // of each block in this file
 #define INNER ((int)(64 / sizeof(REAL)))  // depth of a tile: so much of the sum is in shared memory at a time
@@ -42,7 +42,7 @@ struct Sweep {
 // rows of ``out`` numbers. With ``ones`` each has a row more, see ``weights``.
 struct Phase {
     int a, b, rows, columns, targets, down, across, K, start;
-    __device__ __forceinline__ Phase(const Sweep &s, int number, int ones) {
+    INLINE Phase(const Sweep &s, int number, int ones) {
         a = number / s.columns.phases, b = number % s.columns.phases;
         rows = (s.rows.targets - a + s.rows.phases - 1) / s.rows.phases;
         columns = (s.columns.targets - b + s.columns.phases - 1) / s.columns.phases;
@@ -58,42 +58,49 @@ struct Phase {
 // A target pixel of a phase: image n, row phases i + a, column phases j + b.
 struct Target {
     int n, i, j;
-    __device__ __forceinline__ Target(const Phase &phase, int number) {
+    INLINE Target(const Phase &phase, int number) {
         j = number % phase.columns;
         i = number / phase.columns % phase.rows;
         n = number / phase.columns / phase.rows;
     }
-    __device__ __forceinline__ void advance(const Phase &phase, int by) {
+    INLINE void advance(const Phase &phase, int by) {
         j += by;
         while (j >= phase.columns) {
             j -= phase.columns;
             if (++i == phase.rows) i = 0, ++n;
         }
     }
-    __device__ __forceinline__ int index(const Sweep &s, const Phase &phase) const {
+    INLINE int index(const Sweep &s, const Phase &phase) const {
         return (n * s.rows.targets + s.rows.phases * i + phase.a) * s.columns.targets + s.columns.phases * j + phase.b;
     }
-    __device__ __forceinline__ int row(const Sweep &s, const Phase &phase) const {
+    INLINE int row(const Sweep &s, const Phase &phase) const {
         return s.rows.step * i + s.rows.first[phase.a];
     }
-    __device__ __forceinline__ int column(const Sweep &s, const Phase &phase) const {
+    INLINE int column(const Sweep &s, const Phase &phase) const {
         return s.columns.step * j + s.columns.first[phase.b];
     }
 };
 
+// Is this a pixel of the source?
+INLINE bool inside(const Sweep &s, int i, int j) {
+    return (unsigned)i < (unsigned)s.rows.sources && (unsigned)j < (unsigned)s.columns.sources;
+}
+
 // An inner index: place (p, q) and channel.
 struct Inner {
     int p, q, channel;
-    __device__ __forceinline__ Inner(const Sweep &s, const Phase &phase, int k) {
+    INLINE Inner(const Sweep &s, const Phase &phase, int k) {
         channel = k % s.in;
         q = phase.across ? k / s.in % phase.across : 0;
         p = phase.across ? k / s.in / phase.across : 0;
     }
-    __device__ __forceinline__ void advance(const Sweep &s, const Phase &phase, int by) {
+    INLINE void advance(const Sweep &s, const Phase &phase, int by) {
         channel += by;
         while (channel >= s.in) {
             channel -= s.in;
             if (++q == phase.across) q = 0, ++p;
         }
     }
+    INLINE int down(const Sweep &s) const { return s.rows.apart * p; }
+    INLINE int across(const Sweep &s) const { return s.columns.apart * q; }
 };

@@ -1,6 +1,6 @@
-// Products of tiles in shared memory: sum += A B, for A of M rows and B of N columns, both INNER deep. A is kept row by row (``TURNED`` false: A[m][k]) or turned
-// (A[k][m]), as it was loaded. A thread has ROWS x RUNS runs of RUN neighbouring columns of the result; ``row`` and
-// ``column`` say which.
+// Products of tiles in shared memory: sum += A B, for A of M rows and B of N columns, both INNER deep. A is kept row by
+// row (``TURNED`` false: A[m][k]) or turned (A[k][m]), as it was loaded. A thread has ROWS x RUNS runs of RUN neighbouring
+// columns of the result; ``row`` and ``column`` say which.
 
 // Each thread multiplies a block of TM x TN. Rows of a warp's threads are neighbours where A is not turned, so that the
 // rows' padding keeps their loads in different banks.
@@ -8,20 +8,20 @@ template <int M_, int N_, int TM, int TN, bool TURNED> struct Fma {
     enum { M = M_, N = N_, ROWS = TM, RUN = TN < PACK ? TN : PACK, RUNS = TN / RUN, ALONG = N / TN };
     static_assert(M / TM * ALONG == THREADS, "a thread for each block of the result");
     REAL sum[ROWS][RUNS][RUN];
-    __device__ __forceinline__ static int row(int i) {
+    INLINE static int row(int i) {
         int y = threadIdx.x / ALONG;
         return TURNED ? y * TM + i : y + i * (M / TM);
     }
-    __device__ __forceinline__ static int column(int j) { return threadIdx.x % ALONG * TN + j * RUN; }
-    __device__ __forceinline__ static REAL ready(REAL x) { return x; }
-    __device__ __forceinline__ void multiply(const REAL (&a)[TM], const REAL *B) {
+    INLINE static int column(int j) { return threadIdx.x % ALONG * TN + j * RUN; }
+    INLINE static REAL ready(REAL x) { return x; }
+    INLINE void multiply(const REAL (&a)[TM], const REAL *B) {
         REAL b[RUNS][RUN];
         for (int j = 0; j < RUNS; ++j) load<RUN>(b[j], B + column(j));
         for (int i = 0; i < TM; ++i)
             for (int j = 0; j < RUNS; ++j)
                 for (int e = 0; e < RUN; ++e) sum[i][j][e] += a[i] * b[j][e];
     }
-    __device__ __forceinline__ void step(const REAL (&A)[M][INNER + PACK], const REAL (&B)[INNER][N + 8]) {
+    INLINE void step(const REAL (&A)[M][INNER + PACK], const REAL (&B)[INNER][N + 8]) {
 #pragma unroll
         for (int k = 0; k < INNER; k += PACK) {
             REAL packs[TM][PACK], a[TM];
@@ -32,7 +32,7 @@ template <int M_, int N_, int TM, int TN, bool TURNED> struct Fma {
             }
         }
     }
-    __device__ __forceinline__ void step(const REAL (&A)[INNER][M + 8], const REAL (&B)[INNER][N + 8]) {
+    INLINE void step(const REAL (&A)[INNER][M + 8], const REAL (&B)[INNER][N + 8]) {
         enum { AT_ONCE = TM < PACK ? TM : PACK };
 #pragma unroll
         for (int k = 0; k < INNER; ++k) {
@@ -46,7 +46,7 @@ template <int M_, int N_, int TM, int TN, bool TURNED> struct Fma {
 #if defined(EMULATED) || __CUDA_ARCH__ >= 800
 
 // x with 10 bits after the point, rounded to the nearest, ties away from zero.
-__device__ __forceinline__ float to_tf32(float x) {
+INLINE float to_tf32(float x) {
     unsigned int bits;
 #ifdef EMULATED
     memcpy(&bits, &x, 4);
@@ -59,9 +59,9 @@ __device__ __forceinline__ float to_tf32(float x) {
 #endif
 }
 
-// c += a b by one warp: a is 16 x 8, b 8 x 8. Of thread 4 g + t these are a's elements (g, t), (g + 8, t), (g, t + 4) and
-// (g + 8, t + 4), b's (t, g) and (t + 4, g), and c's (g, 2 t) and (g, 2 t + 1) in ``high``, row g + 8 in ``low``.
-__device__ __forceinline__ void mma(float (&high)[2], float (&low)[2], const float (&a)[4], const float (&b)[2]) {
+// c += a b by one warp: a is 16 x 8, b 8 x 8. Of thread 4 g + t these are a's elements (g, t), (g + 8, t), (g, t + 4)
+// and (g + 8, t + 4), b's (t, g) and (t + 4, g), and c's (g, 2 t) and (g, 2 t + 1) in ``high``, row g + 8 in ``low``.
+INLINE void mma(float (&high)[2], float (&low)[2], const float (&a)[4], const float (&b)[2]) {
 #ifdef EMULATED
     __shared__ float all[THREADS][6];
     int lane = threadIdx.x % WARP, first = threadIdx.x - lane, g = lane / 4, t = lane % 4;
@@ -76,10 +76,12 @@ __device__ __forceinline__ void mma(float (&high)[2], float (&low)[2], const flo
         }
     __syncwarp();
 #else
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+    unsigned int a0 = __float_as_uint(a[0]), a1 = __float_as_uint(a[1]), a2 = __float_as_uint(a[2]);
+    unsigned int a3 = __float_as_uint(a[3]), b0 = __float_as_uint(b[0]), b1 = __float_as_uint(b[1]);
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(high[0]), "+f"(high[1]), "+f"(low[0]), "+f"(low[1])
-        : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])), "r"(__float_as_uint(a[3])),
-          "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 #endif
 }
 
@@ -88,14 +90,14 @@ template <int M_, int N_, int DOWN, bool TURNED> struct Tf32 {
     enum { M = M_, N = N_, WARPS = THREADS / WARP, HIGH = M / DOWN, WIDE = N * DOWN / WARPS };
     enum { PIECES = HIGH / 16, ROWS = 2 * PIECES, RUNS = WIDE / 8, RUN = 2 };
     float sum[ROWS][RUNS][RUN];
-    __device__ __forceinline__ static int row(int i) {
+    INLINE static int row(int i) {
         return threadIdx.x / WARP % DOWN * HIGH + 8 * i + threadIdx.x % WARP / 4;
     }
-    __device__ __forceinline__ static int column(int j) {
+    INLINE static int column(int j) {
         return threadIdx.x / WARP / DOWN * WIDE + 8 * j + threadIdx.x % 4 * 2;
     }
-    __device__ __forceinline__ static REAL ready(REAL x) { return to_tf32(x); }
-    template <class Tile> __device__ __forceinline__ void step(const Tile &A, const REAL (&B)[INNER][N + 8]) {
+    INLINE static REAL ready(REAL x) { return to_tf32(x); }
+    template <class Tile> INLINE void step(const Tile &A, const REAL (&B)[INNER][N + 8]) {
         int t = threadIdx.x % 4, g = threadIdx.x % WARP / 4;
 #pragma unroll
         for (int k = t; k < INNER; k += 8) {

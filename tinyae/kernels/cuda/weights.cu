@@ -4,11 +4,12 @@
 #include "sweeps.cuh"
 #include "tiles.cuh"
 
-// P's gradient = patches^T gZ, and as its last row, where the patches would have a 1, the sum of gZ: b's gradient. The long
-// sum over pixels is divided among the blocks blockIdx.x, ``chunk`` targets each, whose sums go to parts[blockIdx.x].
+// P's gradient = patches^T gZ, and as its last row, where the patches would have a 1, the sum of gZ: b's gradient. The
+// long sum over pixels is divided among the blocks blockIdx.x, ``chunk`` targets each, whose sums go to
+// parts[blockIdx.x].
 // Tile: M rows (place, channel) x N channels of Z, numbered by blockIdx.y; blockIdx.z is the phase.
 template <class Product, int V>
-__device__ __forceinline__ void weights(const REAL *X, const REAL *gZ, REAL *parts, int size, int chunk, const Sweep &s) {
+INLINE void weights(const REAL *X, const REAL *gZ, REAL *parts, int size, int chunk, const Sweep &s) {
     enum { M = Product::M, N = Product::N, RUN = Product::RUN };
     __align__(16) __shared__ REAL A[2][INNER][M + 8], B[2][INNER][N + 8];
     Phase phase(s, blockIdx.z, 1);
@@ -19,19 +20,20 @@ __device__ __forceinline__ void weights(const REAL *X, const REAL *gZ, REAL *par
     enum { ACROSS = M / V, DOWN = THREADS / ACROSS, LOADS = (INNER + DOWN - 1) / DOWN };
     enum { B_ACROSS = N / V, B_DOWN = THREADS / B_ACROSS, B_LOADS = (INNER + B_DOWN - 1) / B_DOWN };
     static_assert(LOADS * DOWN == INNER && B_LOADS * B_DOWN == INNER, "each thread loads as often");
-    int m = threadIdx.x % ACROSS * V, d = threadIdx.x / ACROSS, n = threadIdx.x % B_ACROSS * V, d_b = threadIdx.x / B_ACROSS;
+    int m = threadIdx.x % ACROSS * V, d = threadIdx.x / ACROSS;
+    int n = threadIdx.x % B_ACROSS * V, d_b = threadIdx.x / B_ACROSS;
     int k = k0 + m, o = n0 + n, now = from + d, now_b = from + d_b;  // the targets that are loaded next
     REAL held[LOADS][V], held_b[B_LOADS][V];
     Inner place(s, phase, k);
-    int down = s.rows.apart * place.p + s.rows.first[phase.a], across = s.columns.apart * place.q + s.columns.first[phase.b];
+    int down = place.down(s), across = place.across(s);
     Target t(phase, now), t_b(phase, now_b);
 
     auto fetch = [&]() {
 #pragma unroll
         for (int l = 0; l < LOADS; ++l, now += DOWN) {
             for (int e = 0; e < V; ++e) held[l][e] = e == 0 && k == phase.K && now < to;  // the row of ones
-            int i = s.rows.step * t.i + down, j = s.columns.step * t.j + across;
-            if (k < phase.K && now < to && (unsigned)i < (unsigned)s.rows.sources && (unsigned)j < (unsigned)s.columns.sources)
+            int i = t.row(s, phase) + down, j = t.column(s, phase) + across;
+            if (k < phase.K && now < to && inside(s, i, j))
                 load<V>(held[l], X + ((t.n * s.rows.sources + i) * s.columns.sources + j) * s.in + place.channel);
             t.advance(phase, DOWN);
         }
@@ -99,13 +101,13 @@ extern "C" __global__ void weights_narrow(WEIGHT_ARGUMENTS) {
     if (k > phase.K) return;
     int from = min((int)(blockIdx.x * chunk), phase.targets), to = min(from + (int)chunk, phase.targets);
     Inner place(s, phase, k);
-    int down = s.rows.apart * place.p + s.rows.first[phase.a], across = s.columns.apart * place.q + s.columns.first[phase.b];
+    int down = place.down(s), across = place.across(s);
     Target t(phase, from);
     REAL sum[NARROW] = {};
     for (int now = from; now < to; ++now, t.advance(phase, 1)) {
-        int i = s.rows.step * t.i + down, j = s.columns.step * t.j + across;
+        int i = t.row(s, phase) + down, j = t.column(s, phase) + across;
         REAL x = k == phase.K;
-        if (k < phase.K && (unsigned)i < (unsigned)s.rows.sources && (unsigned)j < (unsigned)s.columns.sources)
+        if (k < phase.K && inside(s, i, j))
             x = X[((t.n * s.rows.sources + i) * s.columns.sources + j) * s.in + place.channel];
         const REAL *g = gZ + t.index(s, phase) * s.out;
         for (int o = 0; o < NARROW; ++o)
@@ -116,14 +118,14 @@ extern "C" __global__ void weights_narrow(WEIGHT_ARGUMENTS) {
         if (o < s.out) part[o] = sum[o];
 }
 
-// gW[u, v, c, o] = the sum over all phases and parts of the gradient of the place to which tap (u, v) was added; after gW
-// come the sums of the last rows, gb. Tile: 32 numbers, whose parts are divided among 8 groups of threads.
+// gW[u, v, c, o] = the sum over all phases and parts of the gradient of the place to which tap (u, v) was added; after
+// gW come the sums of the last rows, gb. Tile: 32 numbers, whose parts are divided among 8 groups of threads.
 #define GROUPS 8
-__device__ __forceinline__ int place_of(const Axis &axis, int a, int tap) {
+INLINE int place_of(const Axis &axis, int a, int tap) {
     int beyond = tap - axis.tap_first[a], p = beyond / axis.tap_step;
     return beyond >= 0 && p < axis.count[a] && beyond % axis.tap_step < axis.span ? p : -1;
 }
-extern "C" __global__ void add_weights(const REAL *parts, REAL *gW, REAL *gb, long long size, long long number_of_parts, Sweep s) {
+extern "C" __global__ void add_weights(const REAL *parts, REAL *gW, REAL *gb, long long size, long long count, Sweep s) {
     __shared__ REAL sums[GROUPS][WARP];
     int lane = threadIdx.x % WARP, group = threadIdx.x / WARP, weights = s.rows.taps * s.columns.taps * s.in * s.out;
     int number = blockIdx.x * WARP + lane, o = number % s.out, c = number / s.out % s.in, tap = number / s.out / s.in;
@@ -132,12 +134,13 @@ extern "C" __global__ void add_weights(const REAL *parts, REAL *gW, REAL *gb, lo
         Phase phase(s, z, 1);
         int k = phase.K;
         if (number < weights) {
-            int p = place_of(s.rows, phase.a, tap / s.columns.taps), q = place_of(s.columns, phase.b, tap % s.columns.taps);
+            int p = place_of(s.rows, phase.a, tap / s.columns.taps);
+            int q = place_of(s.columns, phase.b, tap % s.columns.taps);
             if (p < 0 || q < 0) continue;
             k = (p * phase.across + q) * s.in + c;
         }
         const REAL *part = parts + ((long long)phase.start + k) * s.out + o;
-        for (long long l = group; l < number_of_parts; l += GROUPS) sum += part[l * size];
+        for (long long l = group; l < count; l += GROUPS) sum += part[l * size];
     }
     sums[group][lane] = sum;
     __syncthreads();
