@@ -10,18 +10,14 @@ from unittest import mock
 import numpy as np
 import pytest
 
-import tinyae as ta
 from tinyae import losses, ops
 from tinyae.apply import apply
 from tinyae.errors import ShapeError
 from tinyae.tensor import wrap
 
-from .gpu_twins import ODD, compare, few_blocks, needs_kernels, run
+from .gpu_twins import ODD, compare, few_blocks, run
 from .strict_device import DeviceArray, StrictBackend
 from .twins import TYPES, spread_out, stack_of, with_odd_places
-
-pytestmark = needs_kernels
-
 
 # ---------------------------------------------------------------- activations and losses
 
@@ -69,74 +65,74 @@ def floor_of(op, arrays, attributes):
 @pytest.mark.parametrize("blocks", [1024, 2])
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("op", PLAIN, ids=lambda op: op.name)
-def test_activations_and_losses(op, dtype, blocks, rng):
+def test_activations_and_losses(op, dtype, blocks, device, rng):
     _, shapes, attributes = PLAIN[op]
     with few_blocks(blocks):
         for shape in shapes:
             for told in attributes:
                 arrays = made(op, rng, shape, dtype)
                 cotangent = rng.normal(size=() if op in LOSSES else shape)
-                compare(op, arrays, cotangent=cotangent, floor=floor_of(op, arrays, told), **told)
+                compare(device, op, arrays, cotangent=cotangent, floor=floor_of(op, arrays, told), **told)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_losses_of_more_blocks_than_a_block_has_threads(dtype, rng):
+def test_losses_of_more_blocks_than_a_block_has_threads(dtype, device, rng):
     """The block that adds up the others' sums has to go round."""
-    compare(losses.MSE, [rng.normal(size=140_000).astype(dtype) for _ in "PT"], floor=1e-5, **MEAN)
+    compare(device, losses.MSE, [rng.normal(size=140_000).astype(dtype) for _ in "PT"], floor=1e-5, **MEAN)
     Z = rng.normal(size=(2100, 3)).astype(dtype)
-    compare(losses.CrossEntropy, [Z, labels(rng, Z)], floor=1e-3, **MEAN)
+    compare(device, losses.CrossEntropy, [Z, labels(rng, Z)], floor=1e-3, **MEAN)
 
 
 @pytest.mark.parametrize("op", LOSSES[:3], ids=lambda op: op.name)
-def test_a_target_or_a_prediction_alone_wants_a_gradient(op, rng):
+def test_a_target_or_a_prediction_alone_wants_a_gradient(op, device, rng):
     arrays = made(op, rng, (6, 5), np.float64)
     for needed in ([True, False], [False, True], [True, True]):
         for told in (MEAN, SUM):
-            compare(op, arrays, needed, -0.3, **told)
+            compare(device, op, arrays, needed, -0.3, **told)
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.int64, np.uint64])
-def test_labels_of_every_integer_type(kind, rng):
+def test_labels_of_every_integer_type(kind, device, rng):
     Z = rng.normal(size=(30, 7))
-    compare(losses.CrossEntropy, [Z, labels(rng, Z).astype(kind)], cotangent=1.0, **MEAN)
+    compare(device, losses.CrossEntropy, [Z, labels(rng, Z).astype(kind)], cotangent=1.0, **MEAN)
 
 
-def test_a_label_out_of_range_gives_nan_and_reads_no_memory(rng):
+def test_a_label_out_of_range_gives_nan_and_reads_no_memory(device, rng):
     Z = rng.normal(size=(6, 4)).astype(np.float32)
-    right = run("fast", losses.CrossEntropy, [Z, np.array([0, 1, 2, 3, 0, 1])], **MEAN)
+    right = run(device, "fast", losses.CrossEntropy, [Z, np.array([0, 1, 2, 3, 0, 1])], **MEAN)
     for wrong in (4, -1, 10**15, -(10**15)):
-        L, gZ, _ = run("fast", losses.CrossEntropy, [Z, np.array([0, 1, 2, 3, 0, wrong])], **MEAN)
+        L, gZ, _ = run(device, "fast", losses.CrossEntropy, [Z, np.array([0, 1, 2, 3, 0, wrong])], **MEAN)
         assert np.isnan(L) and np.isnan(gZ[5]).all() and np.array_equal(gZ[:5], right[1][:5])
 
 
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning", "ignore:overflow:RuntimeWarning")
-def test_logits_and_probabilities_of_every_size(dtype, rng):
+def test_logits_and_probabilities_of_every_size(dtype, device, rng):
     """Nothing overflows, and what is nearly 0 or 1 keeps its meaning."""
     sizes = np.array([0, 1e-30, 1e-8, 0.5, 1, 10, 50, 86, 88, 89, 103, 104, 700, 709, 710, 745, 1e4, 1e30])
     Z = np.concatenate([sizes, -sizes]).astype(dtype)
     for op in (ops.ReLU, ops.Sigmoid, ops.Tanh, ops.ELU, ops.Softplus, ops.GELU):
         for z in Z:  # each by itself: beside 1e30 the others would not be seen
-            compare(op, [np.array([z])], cotangent=np.ones(1), floor=1e-30)
+            compare(device, op, [np.array([z])], cotangent=np.ones(1), floor=1e-30)
     for t in (0, 0.3, 1):
         for z in Z:
-            compare(losses.BCEWithLogits, [np.array([z]), np.array([t], dtype)], [True, False], **SUM)
+            compare(device, losses.BCEWithLogits, [np.array([z]), np.array([t], dtype)], [True, False], **SUM)
     grid = np.array([[a, b, 0] for a in Z for b in Z], dtype)
-    compare(ops.Softmax, [grid], cotangent=rng.normal(size=grid.shape), axis=1)
+    compare(device, ops.Softmax, [grid], cotangent=rng.normal(size=grid.shape), axis=1)
     for i in range(0, len(grid), 36):
         for t in range(3):
-            compare(losses.CrossEntropy, [grid[i : i + 36], np.full(36, t)], **SUM)
+            compare(device, losses.CrossEntropy, [grid[i : i + 36], np.full(36, t)], **SUM)
     P = np.array([0, np.finfo(dtype).tiny / 4, np.finfo(dtype).tiny, 1e-30, 1e-7, 0.5, 1 - 1e-7, 1], dtype)
     for t in (0, 0.3, 1):
         for p in P:
-            compare(losses.BinaryCrossEntropy, [np.array([p]), np.array([t], dtype)], [True, False], **SUM)
+            compare(device, losses.BinaryCrossEntropy, [np.array([p]), np.array([t], dtype)], [True, False], **SUM)
 
 
 @pytest.mark.parametrize("size", [1, 50, 1e3, 12345.678, 1e6])
-def test_cross_entropy_of_large_logits_that_are_alike_keeps_its_digits(size):
+def test_cross_entropy_of_large_logits_that_are_alike_keeps_its_digits(size, device):
     """ln 2, however large the two logits are: their size must not be added to it before it is taken away."""
     Z = np.array([[size, size], [-size, -size]], np.float32)
-    L, *_ = run("fast", losses.CrossEntropy, [Z, np.array([0, 1])], **MEAN)
+    L, *_ = run(device, "fast", losses.CrossEntropy, [Z, np.array([0, 1])], **MEAN)
     assert abs(L - np.log(2)) < 1e-6
 
 
@@ -146,18 +142,18 @@ def test_cross_entropy_of_large_logits_that_are_alike_keeps_its_digits(size):
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("op", PLAIN, ids=lambda op: op.name)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_nan_and_infinity(op, dtype, rng):
+def test_nan_and_infinity(op, dtype, device, rng):
     for values in ODD:
         for shape in [(4, 6), (1, 33)]:
             for which in range(2 if op in LOSSES and op is not losses.CrossEntropy else 1):
                 for told in PLAIN[op][2]:
                     arrays = [np.clip(a, -20, 20) for a in made(op, rng, shape, dtype)]
                     arrays[which] = with_odd_places(rng, arrays[which], values)
-                    compare(op, arrays, cotangent=1.0 if op in LOSSES else rng.normal(size=shape), **told)
+                    compare(device, op, arrays, cotangent=1.0 if op in LOSSES else rng.normal(size=shape), **told)
             if op not in LOSSES:
                 arrays = [np.clip(a, -20, 20) for a in made(op, rng, shape, dtype)]
                 cotangent = with_odd_places(rng, rng.normal(size=shape), values)
-                compare(op, arrays, cotangent=cotangent, **PLAIN[op][2][0])
+                compare(device, op, arrays, cotangent=cotangent, **PLAIN[op][2][0])
 
 
 # ---------------------------------------------------------------- layouts, determinism, and what is left alone
@@ -172,7 +168,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("op", [ops.Dense, ops.Affine, ops.MatMul, *PLAIN], ids=lambda op: op.name)
-def test_layouts(op, layout, rng):
+def test_layouts(op, layout, device, rng):
     """Each input, and the cotangent, in an order that no kernel knows."""
     if op in PLAIN:
         arrays, told = made(op, rng, (6, 8), np.float64), PLAIN[op][2][0]
@@ -181,28 +177,42 @@ def test_layouts(op, layout, rng):
         told = {"activations": ("tanh",)} if op is ops.Dense else {}
     cotangent = np.asarray(rng.normal()) if op in LOSSES else rng.normal(size=(6, 8))
     for i in range(len(arrays)):
-        compare(op, [LAYOUTS[layout](a) if j == i else a for j, a in enumerate(arrays)], cotangent=cotangent, **told)
+        compare(
+            device, op, [LAYOUTS[layout](a) if j == i else a for j, a in enumerate(arrays)], cotangent=cotangent, **told
+        )
     if op not in LOSSES:
-        compare(op, arrays, cotangent=LAYOUTS[layout](cotangent), **told)
+        compare(device, op, arrays, cotangent=LAYOUTS[layout](cotangent), **told)
 
 
-def test_the_same_numbers_to_the_last_bit(rng):
+def test_the_same_numbers_to_the_last_bit(device, rng):
     """No sum depends on who comes first."""
     for op in PLAIN:
         arrays, told = made(op, rng, (200, 70), np.float32), PLAIN[op][2][0]
         first, second = (
-            run("fast", op, arrays, None, np.ones(() if op in LOSSES else (200, 70)), **told) for _ in "12"
+            run(device, "fast", op, arrays, None, np.ones(() if op in LOSSES else (200, 70)), **told) for _ in "12"
         )
         assert all(a is b is None or a.tobytes() == b.tobytes() for a, b in zip(first, second))
 
 
-def test_nothing_is_brought_to_the_host_nor_from_it(rng):
+@pytest.mark.parametrize("op", LOSSES[:4], ids=lambda op: op.name)
+def test_what_a_loss_costs_in_launches(op, device, rng):
+    """One, where the backward pass begins with it; one more to scale its gradient by another's."""
+    with mock.patch.object(device, "launch", wraps=device.launch) as launch:
+        ones = run(device, "fast", op, arrays := made(op, rng, (6, 5), np.float32), [True, False], **MEAN)
+        assert launch.call_count == 1
+        twos = run(device, "fast", op, arrays, [True, False], 2.0, **MEAN)
+        assert launch.call_count == 3
+    assert np.array_equal(twos[1], 2 * ones[1])
+
+
+def test_nothing_is_brought_to_the_host_nor_from_it(device, rng):
     """A value that Python waits for, or an array that it brings, would break the capture of a CUDA graph."""
 
     def refuse(*arguments, **options):
         raise AssertionError("a value went between host and device")
 
-    device = ta.get_backend("strict")
+    if not isinstance(device, StrictBackend):
+        pytest.skip("on a GPU, capture itself refuses it")
     for op in [ops.Dense, *PLAIN]:
         if op is ops.Dense:
             arrays, told = stack_of(rng, 6, [8, 8], np.float32, ["relu"])[0], {"activations": ("relu",)}
@@ -222,9 +232,8 @@ def test_nothing_is_brought_to_the_host_nor_from_it(rng):
             twin.backward(device.xp, saved, cotangent, *([[True] * len(arrays)] if twin.selective else []))
 
 
-def test_what_no_kernel_takes_is_computed_as_defined(rng):
+def test_what_no_kernel_takes_is_computed_as_defined(device, rng):
     """Other ranks, axes and reductions: the operation itself runs."""
-    device = ta.get_backend("strict")
     cube, other, Z = rng.normal(size=(3, 4, 5)), rng.normal(size=(5, 6)), rng.normal(size=(6, 5))
 
     def plain(op, *arrays, **told):
@@ -244,8 +253,8 @@ def test_what_no_kernel_takes_is_computed_as_defined(rng):
         apply(ops.Affine, *(wrap(device.asarray(a), device) for a in (Z, rng.normal(size=(4, 2)), np.zeros(2))))
 
 
-def test_a_twin_is_its_operation_but_for_the_way_it_computes():
-    twins = ta.get_backend("strict").twin
+def test_a_twin_is_its_operation_but_for_the_way_it_computes(device):
+    twins = device.twin
     for op in [ops.Dense, ops.Affine, ops.MatMul, *PLAIN]:
         twin = twins(op)
         assert issubclass(twin, op) and twin.repeatable

@@ -146,10 +146,14 @@ def scale_of(reduction, terms):
 
 
 def scaled(xp, X, gL, factor=1.0):
-    """factor gL X, a new array. gL, an array of rank 0, stays on the device."""
+    """factor gL X. gL, an array of rank 0, stays on the device; where it is known to be 1, X itself will do, as a view."""
+    backend = backend_of_xp(xp)
+    if factor == 1 and gL is backend.one(X.dtype):
+        return X[...]
     out, n = xp.empty(X.shape, X.dtype), X.size
-    launch, arrays = backend_of_xp(xp).launch, (contiguous(xp, X), gL, out)
-    launch("elementwise", "scaled", X.dtype, blocks_for(n), THREADS, *arrays, n, float(factor))
+    backend.launch(
+        "elementwise", "scaled", X.dtype, blocks_for(n), THREADS, contiguous(xp, X), gL, out, n, float(factor)
+    )
     return out
 
 

@@ -1,5 +1,5 @@
-// Dense layers: Y = f(X W + b), and the way back. The definition is ops/linear.py. X (N, I), W (I, O), b (O,), Y (N,
-// O).
+// Dense layers: Y = f(X W + b), and the way back. The definition is ops/linear.py.
+// X (N, I), W (I, O), b (O,), Y (N, O).
 //
 // A layer with little to compute is one launch forward and one back, by the products of this file: what it costs is
 // the launches. A large one is products of the library and a kernel for the rest; kernels/gpu_dense.py chooses.
@@ -66,11 +66,11 @@ extern "C" __global__ void __launch_bounds__(1024) through_and_sums(
 #define WARPS 8
 
 template <int TILE> struct Sizes {
-    static constexpr int ROWS = TILE / 8, COLUMNS = TILE / 4;         // of a lane's tile; lanes are 8 by 4
-    static constexpr int STEP = 2048 / TILE / (int)sizeof(REAL);      // what 40 kB have room for
-    static constexpr int WIDE = TILE + 4;                             // apart, so that few lanes meet in a bank
-    static constexpr int HELD = TILE * STEP / WARP;                   // numbers that a lane brings at a time
-    static constexpr int ROOM = WARPS * 2 * STEP * WIDE;              // numbers in shared memory
+    static constexpr int ROWS = TILE / 8, COLUMNS = TILE / 4;     // of a lane's tile; lanes are 8 by 4
+    static constexpr int STEP = 2048 / TILE / (int)sizeof(REAL);  // what 40 kB have room for
+    static constexpr int WIDE = TILE + 4;                         // apart, so that few lanes meet in a bank
+    static constexpr int HELD = TILE * STEP / WARP;               // numbers that a lane brings at a time
+    static constexpr int ROOM = WARPS * 2 * STEP * WIDE;          // numbers in shared memory
 };
 
 // A or B: the array, and how long its other axis is (m or n). With a code it is f'(Z) gY, from gY `at` and Y = f(Z).
@@ -206,7 +206,7 @@ __device__ __forceinline__ void product_bias_activation(const REAL *X, const REA
 // All that is asked for of one layer's way back, with gZ = f'(Z) gY from Y = f(Z), computed as it is read:
 //     gW <- X^T gZ and gb <- sum_n gZ, by the first blocks;     gX <- g'(X) (gZ W^T), by the others.
 // X is the layer before's output, and g' its activation's derivative, found from X: then gX is that layer's gZ. gW
-// and gX may be null: there are no blocks for it then; gb too. Block number t computes tile t of gW, then of gX.
+// and gX may be null, and then have no blocks; gb too may be null. Block number t computes tile t of gW, then of gX.
 template <int TILE>
 __device__ __forceinline__ void product_backward(const REAL *gY, const REAL *Y, const REAL *X, const REAL *W, REAL *gW,
                                                  REAL *gb, REAL *gX, int N, int I, int O, long long code,
