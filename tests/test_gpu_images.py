@@ -152,7 +152,7 @@ def test_every_kernel_is_launched(launched, rng, monkeypatch):
 
 @pytest.mark.parametrize("up, pool", [(1, None), (1, 2), (2, None), (2, 3), (3, None)])
 def test_convolutions_are_exact_on_whole_numbers(up, pool, rng):
-    """Sums of small whole numbers are exact in any order: every bit must agree, with ties of pooling and relu's kink."""
+    """Sums of small whole numbers are exact in any order: every bit must agree, at ties and at relu's kink too."""
     pool = pool and ((pool, pool), ((0, pool - 1), (0, 0)))
     given = {"upsample": up, "padding": SAME, "activation": "relu", "pool": pool}
     for shape, O in [((3, 5, 4, 5), 20), ((2, 7, 7, 1), 2), ((1, 4, 6, 32), 32)]:
