@@ -23,7 +23,8 @@ import numpy as np
 HEADER = Path(__file__).with_name("cuda_on_cpu.h")
 COMPILER = shutil.which("g++")
 OPTIONS = ["-std=c++17", "-O1", "-fPIC", "-ffp-contract=off", "-DEMULATED", f"-I{HEADER.parent}"]
-CHECKS = ["-fsanitize=bounds,null,alignment,integer-divide-by-zero"]
+# what would end the process, or go unnoticed, ends the launch; a thread's stack has 65 KiB
+CHECKS = ["-Werror=frame-larger-than=32768", "-fsanitize=bounds,null,alignment,integer-divide-by-zero"]
 POINTEES = {
     "float": "float32", "double": "float64", "bool": "bool", "char": "int8", "signed char": "int8",
     "unsigned char": "uint8", "short": "int16", "unsigned short": "uint16", "int": "int32", "unsigned int": "uint32",

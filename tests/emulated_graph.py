@@ -8,6 +8,7 @@ import weakref
 from functools import partial
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from tinyae.errors import BackendError
 
@@ -212,15 +213,15 @@ def each_array(function, values, kind=np.ndarray, scalars=False):
 
 
 def like(array):
-    """New memory for an array of this shape, type and order of axes."""
-    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
-    plain = emulated_cuda.empty([array.shape[axis] for axis in order], array.dtype)
-    strides = plain.transpose(np.argsort(order)).strides if array.ndim else ()
-    return np.ndarray(array.shape, array.dtype, memory_of(plain), emulated_cuda.BAND, strides)
+    """New memory for an array of this shape, type and layout."""
+    first, end = byte_bounds(array)
+    memory = memory_of(emulated_cuda.empty(end - first, np.uint8))
+    start = emulated_cuda.BAND + array.__array_interface__["data"][0] - first
+    return np.ndarray(array.shape, array.dtype, memory, start, array.strides)
 
 
 def kept(array):
-    """The array on the device: itself, or, fresh from a NumPy function, a copy between guard bands."""
+    """The array on the device: itself, or, if NumPy has made it, a copy between guard bands."""
     if memory_of(array) is not None:
         return array
     copy = like(array)

@@ -31,7 +31,7 @@ class DeviceArray:
     __hash__ = object.__hash__
 
     def __init__(self, array):
-        self._array = array
+        self._array = kept(array)
 
     def __array__(self, *arguments, **options):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Use to_host.")
@@ -166,6 +166,8 @@ class StrictBackend(Backend):
         How many of them did not go through ``to_host`` or ``read``, so that CupyBackend would not have counted them.
     free : tuple or None
         What ``memory`` answers.
+    capability : int
+        Ten times the compute capability of the GPU that it plays.
     """
 
     name = "strict"
@@ -174,6 +176,7 @@ class StrictBackend(Backend):
     is_device = True
     twins_in = ".kernels.gpu" if emulated_cuda.COMPILER and find_spec("tinyae.kernels.gpu") else None
     free = None
+    capability = 80
     reads, silent_reads = property(lambda self: stream.reads), property(lambda self: stream.silent_reads)
 
     def __init__(self):
@@ -183,7 +186,7 @@ class StrictBackend(Backend):
         if isinstance(data, DeviceArray):
             return self.xp.asarray(data, dtype)
         stream.refuse("asarray copies from the host")
-        return DeviceArray(kept(np.array(data, dtype=dtype)))
+        return DeviceArray(np.array(data, dtype=dtype))
 
     def to_host(self, array):
         stream.refuse("to_host copies to the host")
