@@ -152,7 +152,7 @@ def test_every_kernel_is_launched(launched, rng, monkeypatch):
 
 @pytest.mark.parametrize("up, pool", [(1, None), (1, 2), (2, None), (2, 3), (3, None)])
 def test_convolutions_are_exact_on_whole_numbers(up, pool, rng):
-    """Sums of small whole numbers are exact in any order: every bit must agree, with ties of pooling and relu's kink."""
+    """Sums of small whole numbers are exact in any order: every bit must agree, at ties and at relu's kink too."""
     pool = pool and ((pool, pool), ((0, pool - 1), (0, 0)))
     given = {"upsample": up, "padding": SAME, "activation": "relu", "pool": pool}
     for shape, O in [((3, 5, 4, 5), 20), ((2, 7, 7, 1), 2), ((1, 4, 6, 32), 32)]:
@@ -264,11 +264,12 @@ def test_tf32(C, O, few, rng, launched, monkeypatch):
     [((2, 2), (2, 2), NONE), ((2, 2), (2, 2), ((0, 1), (0, 1))), ((3, 2), (3, 2), NONE), ((2, 1), (3, 4), NONE),
      ((3, 3), (3, 3), ((1, 1), (2, 0))), ((3, 3), (2, 1), ((1, 1), (0, 2))), ((15, 17), (1, 1), ((14, 14), (16, 16)))],
 )  # fmt: skip
-def test_max_pooling(size, stride, padding, rng):
+def test_pooling(size, stride, padding, rng):
     given = {"size": size, "stride": stride, "padding": padding}
     for shape in [(2, 8, 8, 3), (3, 7, 9, 33), (1, 3, 3, 16), (5, 3, 4, 1)]:
         for X in (rng.normal(size=shape), rng.integers(-1, 2, shape).astype(np.float32)):  # the second one has ties
             compare(ops.MaxPool2D, [X], rng, exact=True, **given)
+            compare(ops.AvgPool2D, [X], rng, floor=1, **given)
 
 
 @pytest.mark.parametrize("channels", [4, 5])

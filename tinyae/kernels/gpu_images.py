@@ -199,10 +199,14 @@ def window_of(shape, size, stride, padding):
     return np.array((*shape, *out, size, stride, before), WINDOW)
 
 
+def pooled_shape(shape, window):
+    """Of the images that windows make of those of this shape."""
+    return shape[0], int(window["rows"]), int(window["columns"]), shape[3]
+
+
 def pooled(backend, X, window):
     """(Y, winner)."""
-    N, C = X.shape[0], X.shape[3]
-    shape = N, int(window["rows"]), int(window["columns"]), C
+    shape, C = pooled_shape(X.shape, window), X.shape[3]
     Y, winner = backend.xp.empty(shape, X.dtype), backend.xp.empty(shape, np.uint8)
     resample(backend, "pool", C, (X, Y), Y, X, Y, winner, window)
     return Y, winner
@@ -250,6 +254,31 @@ class MaxPool2D(ops.MaxPool2D):
         return unpooled(backend_of_xp(xp), None, xp.ascontiguousarray(gY), winner, window, shape, None)
 
 
+class AvgPool2D(ops.AvgPool2D):
+    """The mean of each window; windows may overlap."""
+
+    repeatable = True
+
+    @staticmethod
+    def accepts(X, size, stride, padding):
+        return MaxPool2D.accepts(X, size, stride, padding)
+
+    @staticmethod
+    def forward(xp, save, X, size, stride, padding):
+        window = window_of(X.shape, size, stride, padding)
+        Y = xp.empty(pooled_shape(X.shape, window), X.dtype)
+        resample(backend_of_xp(xp), "average", X.shape[3], (X, Y), Y, X, Y, window)
+        save(window, X.shape)
+        return Y
+
+    @staticmethod
+    def backward(xp, saved, gY):
+        window, shape = saved
+        gX, gY = xp.empty(shape, gY.dtype), xp.ascontiguousarray(gY)
+        resample(backend_of_xp(xp), "average_gradient", shape[3], (gY, gX), gX, gY, gX, window)
+        return gX
+
+
 class UpsampleNearest(ops.UpsampleNearest):
     """Every pixel as a block of equal ones."""
 
@@ -280,5 +309,6 @@ TWINS: dict[object, object] = {
     ops.Conv2DTranspose: Conv2DTranspose,
     ops.ConvBlock: ConvBlock,
     ops.MaxPool2D: MaxPool2D,
+    ops.AvgPool2D: AvgPool2D,
     ops.UpsampleNearest: UpsampleNearest,
 }

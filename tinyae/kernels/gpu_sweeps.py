@@ -77,7 +77,7 @@ class Axis(NamedTuple):
 
     @classmethod
     def upsampled_gradient(cls, sources, targets, k, before, u):
-        """Pixel i receives from u i + first + p, by the taps with a + before - tap = first + p for any copy a < u of it."""
+        """Pixel i receives from u i + first + p, by the taps with a + before - tap = first + p for a copy a of it."""
         return cls(sources, targets, k, u, 1, -1, u, [(before - k + 1, u + k - 1, k - 1)])
 
     @property
@@ -123,9 +123,9 @@ class Sweep:
 def tile_of(sweep, from_packs, to_packs, tf32):
     """(kernel, rows, columns) of a convolution's tiles; here they can be tuned.
 
-    ``from_packs``, ``to_packs``: can the source be read in whole packs, and the target be written so? The columns should
-    hold the target's channels without much waste, so that patches are read once. Where there would be few blocks, as
-    with small batches, tiles are small.
+    ``from_packs``, ``to_packs``: can the source be read in whole packs, and the target be written so? The columns
+    should hold the target's channels without much waste, so that patches are read once. Where there would be few
+    blocks, as with small batches, tiles are small.
     """
     if not to_packs:
         return "128x32_any", 128, 32

@@ -41,7 +41,7 @@ INLINE void narrow(const REAL *X, const REAL *P, const REAL *b, REAL *Y, int cod
         Target t(phase, from + l);
         bool there = from + l < phase.targets;
         row[l] = there ? t.row(s, phase) : OUTSIDE, column[l] = t.column(s, phase);
-        image[l] = t.n * s.rows.sources * s.columns.sources, target[l] = there ? t.index(s, phase) : -1;
+        image[l] = t.image(s), target[l] = there ? t.index(s, phase) : -1;
     }
     for (int p = 0; p < phase.down; ++p)
         for (int q = 0; q < phase.across; ++q)
@@ -62,12 +62,18 @@ INLINE void narrow(const REAL *X, const REAL *P, const REAL *b, REAL *Y, int cod
 #pragma unroll
     for (int l = 0; l < SIDE; ++l)
 #pragma unroll
-        for (int o = 0; o < NARROW; ++o) {
-            REAL z = sum[l][o];
-            for (int apart = lanes / 2; apart; apart /= 2) z += __shfl_xor_sync(0xffffffffu, z, apart);
-            if (lane == 0 && target[l] >= 0 && o < s.out)
-                Y[target[l] * s.out + o] = activate(z + (b ? b[o] : (REAL)0), code);
-        }
+        for (int o = 0; o < NARROW; ++o)
+            for (int apart = lanes / 2; apart; apart /= 2)
+                sum[l][o] += __shfl_xor_sync(0xffffffffu, sum[l][o], apart);
+#pragma unroll 1
+    for (int number = lane; number < SIDE * NARROW; number += lanes) {  // each thread of the group writes some
+        int o = number % NARROW, to = -1;
+        REAL z = 0;
+#pragma unroll
+        for (int e = 0; e < SIDE * NARROW; ++e)
+            if (e == number) z = sum[e / NARROW][e % NARROW], to = target[e / NARROW];
+        if (to >= 0 && o < s.out) Y[to * s.out + o] = activate(z + (b ? b[o] : (REAL)0), code);
+    }
 }
 extern "C" __global__ void convolve_narrow(ARGUMENTS, long long lanes) {
     narrow<PACK>(X, P, b, Y, activation, lanes, s);

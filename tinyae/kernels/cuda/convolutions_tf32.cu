@@ -1,5 +1,5 @@
-// Sweeps of convolutions as in convolutions.cu, for float32 alone: factors rounded to TF32, sums in float32. They have a
-// file of their own because they take seconds to compile, and only few will want them.
+// Sweeps of convolutions as in convolutions.cu, for float32 alone: factors rounded to TF32, sums in float32. They have
+// a file of their own so that only those wait for the compiler who want them.
 
 #include "packs.cuh"
 #include "sweeps.cuh"

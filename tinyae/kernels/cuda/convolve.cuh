@@ -7,9 +7,9 @@ struct __align__(16) Row {
 };
 
 // Y = f(patches P + b), as above. Tile: M targets x N channels of Y; a block has one, blockIdx.x along the targets,
-// .y along the channels, .z for the phase. Each thread loads V neighbouring channels
-// of X at a time, and U of P; it stores U of Y. While a slice of INNER is
-// multiplied, the next one is on its way through registers into the other half of the shared memory.
+// .y along the channels, .z for the phase. Each thread loads V neighbouring channels of X at a time, and U of P; it stores
+// U of Y. While a slice of INNER is multiplied, the next one is on its way through registers into the other half of the
+// shared memory.
 template <class Product, int V, int U>
 INLINE void convolve(const REAL *X, const REAL *P, const REAL *b, REAL *Y, int code, const Sweep &s) {
     enum { M = Product::M, N = Product::N, RUN = Product::RUN };
@@ -20,8 +20,7 @@ INLINE void convolve(const REAL *X, const REAL *P, const REAL *b, REAL *Y, int c
     if (from >= phase.targets) return;
     for (int m = threadIdx.x; m < M; m += THREADS) {
         Target t(phase, from + m);
-        int image = t.n * s.rows.sources * s.columns.sources;
-        rows[m] = {t.row(s, phase), t.column(s, phase), image, t.index(s, phase)};
+        rows[m] = {t.row(s, phase), t.column(s, phase), t.image(s), t.index(s, phase)};
         if (from + m >= phase.targets) rows[m] = {OUTSIDE, 0, 0, -1};
     }
     __syncthreads();
@@ -68,13 +67,10 @@ INLINE void convolve(const REAL *X, const REAL *P, const REAL *b, REAL *Y, int c
     };
 
     Product product = {};
-    fetch(0);
-    keep(0);
-    __syncthreads();
-    for (int k0 = 0, half = 0; k0 < phase.K; k0 += INNER, half ^= 1) {
+    for (int k0 = -INNER, half = 1; k0 < phase.K; k0 += INNER, half ^= 1) {  // the first round only loads
         bool more = k0 + INNER < phase.K;
         if (more) fetch(k0 + INNER);
-        product.step(A[half], B[half]);
+        if (k0 >= 0) product.step(A[half], B[half]);
         if (more) keep(half ^ 1);
         __syncthreads();
     }
@@ -86,15 +82,25 @@ INLINE void convolve(const REAL *X, const REAL *P, const REAL *b, REAL *Y, int c
 #pragma unroll
         for (int j = 0; j < Product::RUNS; ++j) {
             int o = n0 + Product::column(j);
-            REAL y[RUN];
-            for (int e = 0; e < RUN; ++e)
-                y[e] = activate((REAL)product.sum[i][j][e] + (b && o + e < s.out ? b[o + e] : (REAL)0), code);
-            REAL *to = Y + target * s.out + o;
+            REAL y[RUN], *to = Y + target * s.out + o;
+            for (int e = 0; e < RUN; ++e) {
+                y[e] = (REAL)product.sum[i][j][e] + (b && o + e < s.out ? b[o + e] : (REAL)0);
+                if (code == RELU) y[e] = activate(y[e], RELU);
+            }
             if (U == PACK && o < s.out) store<RUN>(to, y);  // then s.out is a multiple of PACK
             if (U != PACK)
                 for (int e = 0; e < RUN; ++e)
                     if (o + e < s.out) to[e] = y[e];
         }
+    }
+    if (code == NONE || code == RELU) return;
+    // exp and tanh are long: in the loops above, which are written out, they would take longer to compile than all
+    // else. So each thread takes up its numbers again.
+#pragma unroll 1
+    for (int number = 0; number < Product::ROWS * Product::RUNS * RUN; ++number) {
+        int target = rows[Product::row(number / (Product::RUNS * RUN))].target;
+        int o = n0 + Product::column(number / RUN % Product::RUNS) + number % RUN;
+        if (target >= 0 && o < s.out) Y[target * s.out + o] = activate(Y[target * s.out + o], code);
     }
 }
 

@@ -1,4 +1,5 @@
-// Loads and stores of V neighbouring numbers: in one instruction, where V is PACK and they begin at a multiple of 16 bytes.
+// Loads and stores of V neighbouring numbers: in one instruction, where V is PACK and they begin at a multiple of 16
+// bytes.
 
 #define INLINE __device__ __forceinline__
 #define PACK ((int)(16 / sizeof(REAL)))

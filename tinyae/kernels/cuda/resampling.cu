@@ -1,4 +1,4 @@
-// Images made smaller and larger: max pooling, nearest upsampling, and the ways back. Each kernel gathers: a thread
+// Images made smaller and larger: pooling, nearest upsampling, and the ways back. Each kernel gathers: a thread
 // finds all that its own numbers depend on, so nothing is added atomically.
 //
 // Tile: a thread computes V neighbouring channels of one pixel, V = PACK where the number of channels is a multiple of
@@ -74,6 +74,47 @@ INLINE void unpooled(
     const REAL *Y, const REAL *gY, const unsigned char *winner, REAL *gX, long long activation, Window w
 extern "C" __global__ void pool_gradient(POOL_GRADIENT) { unpooled<PACK>(Y, gY, winner, gX, activation, w); }
 extern "C" __global__ void pool_gradient_any(POOL_GRADIENT) { unpooled<1>(Y, gY, winner, gX, activation, w); }
+
+// How many pixels of the image window (i, j) holds.
+INLINE int pixels_in(const Window &w, int i, int j) {
+    int top = i * w.stride[0] - w.before[0], left = j * w.stride[1] - w.before[1];
+    return (min(top + w.size[0], w.height) - max(top, 0)) * (min(left + w.size[1], w.width) - max(left, 0));
+}
+
+// Y[n, i, j, c] = the mean of X over the pixels in window (i, j).
+template <int V> INLINE void averaged(const REAL *X, REAL *Y, const Window &w) {
+    EACH(k, (long long)w.images * w.rows * w.columns * w.channels / V) {
+        Place y(k * V, w.rows, w.columns, w.channels);
+        int top = y.i * w.stride[0] - w.before[0], left = y.j * w.stride[1] - w.before[1];
+        REAL sum[V] = {}, x[V];
+        for (int i = max(top, 0); i < min(top + w.size[0], w.height); ++i)
+            for (int j = max(left, 0); j < min(left + w.size[1], w.width); ++j) {
+                load<V>(x, X + ((y.n * w.height + i) * w.width + j) * w.channels + y.c);
+                for (int e = 0; e < V; ++e) sum[e] += x[e];
+            }
+        for (int e = 0; e < V; ++e) sum[e] /= pixels_in(w, y.i, y.j);
+        store<V>(Y + k * V, sum);
+    }
+}
+extern "C" __global__ void average(const REAL *X, REAL *Y, Window w) { averaged<PACK>(X, Y, w); }
+extern "C" __global__ void average_any(const REAL *X, REAL *Y, Window w) { averaged<1>(X, Y, w); }
+
+// gX[n, y, x, c] = the sum of gY / pixels over the windows that (y, x) is in.
+template <int V> INLINE void shared_out(const REAL *gY, REAL *gX, const Window &w) {
+    EACH(k, (long long)w.images * w.height * w.width * w.channels / V) {
+        Place x(k * V, w.height, w.width, w.channels);
+        int y0 = x.i + w.before[0], x0 = x.j + w.before[1];
+        REAL sum[V] = {}, g[V];
+        for (int i = min(y0 / w.stride[0], w.rows - 1); i >= 0 && y0 - i * w.stride[0] < w.size[0]; --i)
+            for (int j = min(x0 / w.stride[1], w.columns - 1); j >= 0 && x0 - j * w.stride[1] < w.size[1]; --j) {
+                load<V>(g, gY + ((x.n * w.rows + i) * w.columns + j) * w.channels + x.c);
+                for (int e = 0; e < V; ++e) sum[e] += g[e] / pixels_in(w, i, j);
+            }
+        store<V>(gX + k * V, sum);
+    }
+}
+extern "C" __global__ void average_gradient(const REAL *gY, REAL *gX, Window w) { shared_out<PACK>(gY, gX, w); }
+extern "C" __global__ void average_gradient_any(const REAL *gY, REAL *gX, Window w) { shared_out<1>(gY, gX, w); }
 
 // gZ = f'(Y) gY: the gradient before an activation that was not pooled. A thread has one number at a time.
 extern "C" __global__ void through(const REAL *Y, const REAL *gY, REAL *gZ, long long activation, long long size) {

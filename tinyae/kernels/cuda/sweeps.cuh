@@ -73,6 +73,7 @@ struct Target {
     INLINE int index(const Sweep &s, const Phase &phase) const {
         return (n * s.rows.targets + s.rows.phases * i + phase.a) * s.columns.targets + s.columns.phases * j + phase.b;
     }
+    INLINE int image(const Sweep &s) const { return n * s.rows.sources * s.columns.sources; }  // its first source pixel
     INLINE int row(const Sweep &s, const Phase &phase) const {
         return s.rows.step * i + s.rows.first[phase.a];
     }

@@ -1,6 +1,6 @@
 // Products of tiles in shared memory: sum += A B, for A of M rows and B of N columns, both INNER deep. A is kept row by
-// row (``TURNED`` false: A[m][k]) or turned (A[k][m]), as it was loaded. A thread has ROWS x RUNS runs of RUN neighbouring
-// columns of the result; ``row`` and ``column`` say which.
+// row (``TURNED`` false: A[m][k]) or turned (A[k][m]), as it was loaded. A thread has ROWS x RUNS runs of RUN
+// neighbouring columns of the result; ``row`` and ``column`` say which.
 
 // Each thread multiplies a block of TM x TN. Rows of a warp's threads are neighbours where A is not turned, so that the
 // rows' padding keeps their loads in different banks.

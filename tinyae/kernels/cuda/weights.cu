@@ -125,7 +125,8 @@ INLINE int place_of(const Axis &axis, int a, int tap) {
     int beyond = tap - axis.tap_first[a], p = beyond / axis.tap_step;
     return beyond >= 0 && p < axis.count[a] && beyond % axis.tap_step < axis.span ? p : -1;
 }
-extern "C" __global__ void add_weights(const REAL *parts, REAL *gW, REAL *gb, long long size, long long count, Sweep s) {
+#define ADD const REAL *parts, REAL *gW, REAL *gb, long long size, long long count, Sweep s
+extern "C" __global__ void add_weights(ADD) {
     __shared__ REAL sums[GROUPS][WARP];
     int lane = threadIdx.x % WARP, group = threadIdx.x / WARP, weights = s.rows.taps * s.columns.taps * s.in * s.out;
     int number = blockIdx.x * WARP + lane, o = number % s.out, c = number / s.out % s.in, tap = number / s.out / s.in;
