@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-HEADER = Path(__file__).with_name("cuda_on_cpu.h")
+HERE = Path(__file__).parent
 COMPILER = shutil.which("g++")
-OPTIONS = ["-std=c++17", "-O1", "-fPIC", "-ffp-contract=off", "-DEMULATED", f"-I{HEADER.parent}"]
+OPTIONS = ["-std=c++17", "-O1", "-fPIC", "-ffp-contract=off", "-DEMULATED", f"-I{HERE}"]
 # what would end the process, or go unnoticed, ends the launch; a thread's stack has 65 KiB
 CHECKS = ["-Werror=frame-larger-than=32768", "-fsanitize=bounds,null,alignment,integer-divide-by-zero"]
 POINTEES = {
@@ -124,7 +124,8 @@ def command(*arguments):
     return done.stdout
 
 
-def folder():
+@functools.cache
+def cache_folder():
     """Where compiled kernels are kept: one that nobody else can write to."""
     place = Path(tempfile.gettempdir()) / f"tinyae-emulated-{getattr(os, 'getuid', int)()}"
     place.mkdir(mode=0o700, exist_ok=True)
@@ -138,9 +139,11 @@ class Kernels:
 
     def __init__(self, text):
         self.text = text
-        key = "\0".join([text, HEADER.read_text(), Path(__file__).read_text(), *OPTIONS])
+        key = "\0".join(
+            [text, *(path.read_text() for path in [*sorted(HERE.glob("cuda_*.h")), Path(__file__)]), *OPTIONS]
+        )
         name = hashlib.sha256(key.encode()).hexdigest()[:24]
-        library, plain = folder() / f"{name}.so", folder() / f"{name}.txt"
+        library, plain = cache_folder() / f"{name}.so", cache_folder() / f"{name}.txt"
         if not (library.exists() and plain.exists()):
             self.build(library, plain)
         self.parameters, self.bounds = {}, {}
