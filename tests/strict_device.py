@@ -2,14 +2,19 @@
 
 Its arrays live in a class of their own. Handing a host array to a device operation, or a device
 array to NumPy, is a TypeError, as it is with CuPy; reductions give arrays of rank 0, not numbers.
-It proves nothing about CUDA, but that tinyae never mixes host and device in silence.
+Its kernels are those of the GPU, run by ``emulated_cuda``; where g++ is missing, there are none.
 """
 
 import types
+from importlib.util import find_spec
 
 import numpy as np
 
-from tinyae.backend import Backend
+from tinyae.backend import FLOATS, Backend
+from tinyae.errors import BackendError
+from tinyae.kernels import cuda
+
+from . import emulated_cuda
 
 OPERATORS = "add sub mul truediv floordiv mod pow matmul rshift lshift and or xor lt le gt ge eq ne".split()  # noqa: SIM905
 
@@ -108,8 +113,19 @@ def on_device(function):
     return call
 
 
+def guarded(array):
+    """A copy between guard bands."""
+    copy = emulated_cuda.empty(array.shape, array.dtype)
+    copy[...] = array
+    return DeviceArray(copy)
+
+
 class StrictModule(types.ModuleType):
     """What ``xp`` is on this device."""
+
+    @staticmethod
+    def empty(shape, dtype=float):
+        return DeviceArray(emulated_cuda.empty(shape, dtype))
 
     def __getattr__(self, name):
         value = getattr(np, name)
@@ -122,9 +138,14 @@ class StrictBackend(Backend):
     name = "strict"
     xp = StrictModule("strict")
     array_type = DeviceArray
+    twins_in = ".kernels.gpu" if emulated_cuda.COMPILER and find_spec("tinyae.kernels.gpu") else None
+
+    def __init__(self):
+        self.reads = 0
+        self._ticket = guarded(np.zeros(1, np.uint32))
 
     def asarray(self, data, dtype=None):
-        return data if isinstance(data, DeviceArray) else DeviceArray(np.array(data, dtype=dtype))
+        return data if isinstance(data, DeviceArray) else guarded(np.array(data, dtype=dtype))
 
     def to_host(self, array):
         return array._array.copy()
@@ -134,3 +155,35 @@ class StrictBackend(Backend):
 
     def erf(self, array):
         return wrapped(super().erf(array._array))
+
+    # ------------------------------------------------------------ what a GPU's backend offers
+
+    def launch(self, file, kernel, dtype, blocks, threads, *arguments):
+        """Run a kernel of ``tinyae/kernels/cuda``."""
+        self.launch_text(cuda.source(file, np.dtype(dtype)), kernel, blocks, threads, *arguments)
+
+    def launch_text(self, text, kernel, blocks, threads, *arguments):
+        """Run a kernel of any text."""
+        arguments = [emulated_cuda.Pointer(a._array) if isinstance(a, DeviceArray) else a for a in arguments]
+        emulated_cuda.kernels_of(text).launch(kernel, blocks, threads, arguments)
+
+    def ticket(self):
+        """A uint32 of 0, for ``is_last_block``."""
+        if self._ticket._array[0]:
+            raise emulated_cuda.LaunchError("a kernel has left the ticket at something else than 0.")
+        return self._ticket
+
+    def matmul(self, A, B, transpose_a=False, transpose_b=False):
+        """op(A) @ op(B) as a new array."""
+        for X in (A, B):
+            if not isinstance(X, DeviceArray):
+                raise BackendError(f"matmul: was given a {type(X).__name__}; expected a device array.")
+            if X.ndim != 2 or X.dtype not in FLOATS or X.dtype != A.dtype or not X.flags.c_contiguous:
+                raise BackendError(
+                    f"matmul: was given {A.dtype} {A.shape} {A.strides} and {B.dtype} {B.shape} {B.strides}; "
+                    "expected C-contiguous arrays of rank 2 and of one float type."
+                )
+        a, b = (X._array.T if t else X._array for X, t in ((A, transpose_a), (B, transpose_b)))
+        Y = self.empty((a.shape[0], b.shape[1]), A.dtype)
+        np.matmul(a, b, out=Y._array)
+        return Y

@@ -12,6 +12,7 @@ import numpy as np
 
 REAL = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 FOLDER = Path(__file__).parent
+OPTIONS = ("-std=c++17",)  # what NVRTC is told besides the GPU's generation
 
 
 def files():
