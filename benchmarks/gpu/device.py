@@ -56,5 +56,5 @@ def driver(device):
 
 def free_memory():
     """Bytes of the device that nobody holds, or None where the backend cannot tell."""
-    cuda = getattr(backend().xp, "cuda", None)
-    return cuda.runtime.memGetInfo()[0] if hasattr(cuda, "runtime") else None
+    found = backend().memory()
+    return None if found is None else found[0]

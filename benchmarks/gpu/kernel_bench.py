@@ -52,6 +52,8 @@ class KernelBench:
         for _ in range(rounds):
             time = self.time(run)
             times.append(time if besides is None else time - self.time(besides))
+        del run, besides
+        device.backend().release()  # the next one's arrays have other sizes
         return times
 
     def time(self, run):

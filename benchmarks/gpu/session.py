@@ -108,9 +108,9 @@ class Session:
     def median(self, part, name, **wanted):
         """The median ms of one measurement of a part, or None."""
         for entry in self.results:
-            if entry["part"] == part and entry["contestant"] == name:
-                if all(entry.get(key) == value for key, value in wanted.items()):
-                    return entry["median_ms"]
+            about = {"part": part, "contestant": name, **wanted}
+            if all(entry.get(key) == value for key, value in about.items()):
+                return entry["median_ms"]
         return None
 
     def ask_about(self):
