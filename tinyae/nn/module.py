@@ -131,6 +131,8 @@ class Module:
     def to(self: M, backend: str | Backend) -> M:
         """Move all parameters to ``"numpy"`` or ``"cupy"``, in place; the Tensor objects stay the same."""
         backend = get_backend(backend)
+        if self.dtype == FLOATS[1]:
+            backend.note_double()
         for _, tensor in self.named_tensors():
             if tensor.backend is not backend:
                 tensor.data = backend.asarray(tensor.backend.to_host(tensor.data))
