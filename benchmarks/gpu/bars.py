@@ -33,12 +33,16 @@ def judged(session, precisions):
 
 def one_bar(session, bar, precision):
     """Ours against a peer."""
-    ours, theirs = (session.median("steps", name, key=bar.key, precision=precision) for name in (OURS, bar.peer))
+    found = [session.of("steps", name, key=bar.key, precision=precision) for name in (OURS, bar.peer)]
+    ours, theirs = (entry.get("median_ms") for entry in found)
     case = session.cases[bar.key]
     what = f"{case.model.name}, batch {case.batch}: as fast as {label(bar.peer)}"
     line = {"what": what, "precision": precision, "asked": f"{bar.asked:g} times", "measured": None}
     if ours is None or theirs is None:
         return line | {"verdict": f"not measured: {why_not(session, OURS if ours is None else bar.peer, case.title)}"}
+    reason = found[0].get("not_captured")
+    if reason:
+        return line | {"verdict": f"not measured: the step was not captured: it {reason}"}
     ratio = theirs / ours
     return line | {"measured": f"{ratio:.2f} times", "verdict": "met" if ratio >= bar.asked else "missed"}
 
@@ -63,7 +67,7 @@ def why_not(session, name, title):
     for entry in session.left_out:
         if entry["contestant"] == name or entry["case"].startswith(f"{name}"):
             return entry["reason"]
-    return "this part was not run" if name in session.workers else "it did not take part"
+    return "this part was not run" if name in session.workers else "it was not chosen"
 
 
 def print_bars(lines):

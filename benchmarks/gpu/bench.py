@@ -47,6 +47,10 @@ class GpuBench(Bench):
                 found["kernels"].append(kernels / LAUNCHES)
         return found
 
+    def not_captured(self, case):
+        """Why a step that should be captured runs as it is written, or None."""
+        return getattr(getattr(self.prepared[case], "captured", None), "reason", None)
+
     def transfer(self, count):
         """Bytes of so many images, and [ms] that it took to bring them to the device, again and again."""
         from . import device

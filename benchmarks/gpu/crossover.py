@@ -27,6 +27,9 @@ def measure(session):
         except WorkerFailed as reason:
             session.fail(f"crossover, {name}", reason)
             del workers[name]
+    if not workers:
+        print(f"\ncrossover: not measured: {session.why_nobody([CPU, GPU])}")
+        return
     cases = all_cases(session.quick)
     field = Field(workers, {key: case for key, (case, _) in cases.items()}, GPU_CONTESTANTS)
     for key, (case, about) in cases.items():

@@ -99,19 +99,23 @@ class Session:
         found = [self.missing[name] for name in ON_GPU if name in self.missing]
         return found[0] if found and not any(name in self.workers for name in ON_GPU) else None
 
+    def why_nobody(self, names):
+        """Why none of them can be measured."""
+        return self.why_no_gpu() or next(
+            (self.missing[name] for name in names if name in self.missing), "nobody was chosen"
+        )
+
     def fail(self, what, reason):
         """Note and print what went wrong although it should not have."""
         self.failed.append(f"{what}: {reason}")
         self.left_out.append({"case": what, "contestant": "tinyae", "reason": str(reason)})
         print(f"failed: {what}: {reason}", flush=True)
 
-    def median(self, part, name, **wanted):
-        """The median ms of one measurement of a part, or None."""
-        for entry in self.results:
-            about = {"part": part, "contestant": name, **wanted}
-            if all(entry.get(key) == value for key, value in about.items()):
-                return entry["median_ms"]
-        return None
+    def of(self, part, name, **wanted):
+        """One result of a part, or an empty dict."""
+        wanted |= {"part": part, "contestant": name}
+        fitting = (entry for entry in self.results if all(entry.get(key) == value for key, value in wanted.items()))
+        return next(fitting, {})
 
     def ask_about(self):
         """Versions, and {"threads" or "precision": {contestant: text}} of all who take part."""

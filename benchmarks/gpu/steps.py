@@ -25,6 +25,9 @@ def measure(session, precision):
         except WorkerFailed as reason:
             session.fail(f"{name}, {KEY[precision]}", reason)
             del workers[name]
+    if not workers:
+        print(f"\ntraining steps, {KEY[precision]}: not measured: {session.why_nobody(names)}")
+        return
     print_precision(precision, workers)
     field = Field(workers, session.cases, GPU_CONTESTANTS, TOLERANCES[precision])
     for key in session.cases:
@@ -52,8 +55,11 @@ def measure_case(session, field, key, precision):
         if name in APART:
             try:
                 about |= {f"{part}_ms": times for part, times in worker.ask("apart", case, session.rounds).items()}
+                about["not_captured"] = worker.ask("not_captured", case)
             except WorkerFailed as reason:
                 session.fail(f"{name}, {case.title}, launch and kernels apart", reason)
+        if about.get("not_captured"):
+            print(f"warning: {name}: the step was not captured, these are times of the loop: {about['not_captured']}")
         entries.append({**entry, **about})
     for name in field.taking_part[key]:
         with suppress(WorkerFailed):  # noted already
