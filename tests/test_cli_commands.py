@@ -48,7 +48,7 @@ def test_info_says_what_is_here_and_how_to_get_what_is_not(monkeypatch, capsys):
 @pytest.mark.parametrize(
     "packages, said",
     [
-        ([], "not installed (pip install 'cupy-cuda12x[ctk]'"),
+        ([], "not installed: pip install 'cupy-cuda12x[ctk]'"),
         (["cupy-cuda12x"], "14.2.0 (cupy-cuda12x)"),
         (["cupy-cuda12x", "cupy-cuda13x"], "2 CuPy packages are installed"),
     ],

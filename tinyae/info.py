@@ -49,7 +49,7 @@ def installed_cupy():
         package = one_package()
     except BackendError as error:
         return str(error)
-    return f"not installed ({INSTALL})" if package is None else f"{version(package)} ({package})"
+    return f"not installed: {INSTALL}" if package is None else f"{version(package)} ({package})"
 
 
 def usable_cores():
