@@ -258,7 +258,7 @@ def test_where_there_are_no_events_the_wall_clock_is_read():
         ({8: 3.0, 32: 4.0}, {8: 2.0, 32: 2.0}, None, "from 8 on, the smallest measured"),
         ({8: 1.0, 32: 1.0}, {8: 2.0, 32: 2.0}, None, "the CPU still wins at 32"),
         ({8: 3.0, 32: 1.0, 128: 8.0}, {8: 2.0, 32: 2.0, 128: 2.0}, 64, "from about 64 on"),  # it wins, loses and wins
-        ({8: 1.0}, {}, None, "not measured"),
+        ({8: 1.0}, {}, None, "begins to win: not measured"),
     ],
 )
 def test_where_two_lines_cross(cpu, gpu, size, words):

@@ -81,7 +81,7 @@ def crossing(cpu, gpu):
     """
     sizes = sorted(set(cpu) & set(gpu))
     if not sizes:
-        return None, "not measured"
+        return None, "where the GPU begins to win: not measured"
     ahead = [cpu[size] / gpu[size] for size in sizes]  # above 1 the GPU wins
     if ahead[-1] <= 1:
         return None, f"the CPU still wins at {sizes[-1]}"

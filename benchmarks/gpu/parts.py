@@ -9,6 +9,7 @@ from .. import report
 from ..architectures import dense_model
 from ..cases import DEEP
 from ..contestants import WorkerFailed
+from ..contestants.gpu_names import ON_GPU
 from ..start import CACHES, variables
 from .session import label
 
@@ -25,7 +26,7 @@ def transfer(session):
     """From the host's memory to the device's."""
     worker = next(iter(session.taking_part(["gpu-loop", "gpu-captured", "gpu-fit"]).values()), None)
     if worker is None:
-        print(f"\ntransfer: not measured: {session.why_no_gpu()}")
+        print(f"\ntransfer: not measured: {session.why_nobody(ON_GPU)}")
         return
     rows = []
     for count in (32, BATCH, session.images_in_epoch):
@@ -52,7 +53,7 @@ def start(session):
     for key in [key for key in STARTED if key in session.cases][: 1 if session.quick else None]:
         for name in ("cpu-captured", "gpu-captured"):
             if name in session.missing:
-                print(f"{label(name)}: not measured: {session.missing[name]}")
+                print(f"{label(name)}: not measured: {session.why_nobody([name])}")
             elif name in session.workers:
                 try:
                     table |= started(session, key, name)

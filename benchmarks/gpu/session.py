@@ -100,10 +100,10 @@ class Session:
         return found[0] if found and not any(name in self.workers for name in ON_GPU) else None
 
     def why_nobody(self, names):
-        """Why none of them can be measured."""
-        return self.why_no_gpu() or next(
-            (self.missing[name] for name in names if name in self.missing), "nobody was chosen"
-        )
+        """Why none of them is measured, in short: the first lines of the output say it at length."""
+        if self.why_no_gpu():
+            return "no GPU, see above"
+        return "left out, see above" if any(name in self.missing for name in names) else "not chosen"
 
     def fail(self, what, reason):
         """Note and print what went wrong although it should not have."""
