@@ -76,7 +76,7 @@ def started(session, key, name):
             with session.fresh(name) as worker:
                 parts = worker.ask("first_steps", case, STEPS)
                 whole = 1e3 * (time.perf_counter() - began)
-            parts = {"process": whole - sum(parts.values()), **parts}
+            parts = {"process, imports": whole - sum(parts.values()), **parts}
             found[f"{name}, {case.model.name}, {which}"] = parts
             session.results += [
                 {**report.result(f"start, {case.title}, {which}: {part}", name, [max(ms, 1e-3)]), "part": "start"}
