@@ -17,8 +17,8 @@ Each contestant runs in a process of its own, while the others wait, and rounds 
 steps together is that between two CUDA events; where a framework has none (JAX) the clock on the wall is read when all is done.
 Printed are medians of rounds, after warm-up.
 
-Without a GPU, the CPU's half is measured, and for the rest it is said what is missing. The ten lines at the end say
-what was asked of this backend and what was measured.
+Without a GPU, the CPU's half is measured, and for the rest it is said what is missing. The table at the end says
+what was asked of this backend, and what was measured.
 """
 
 from .command import add_arguments, main
