@@ -305,8 +305,8 @@ def test_bars_say_what_was_measured_and_why_something_was_not():
     eager, reduced = (
         next(bar for what, bar in found.items() if "conv" in what and word in what) for word in ("eager", "overhead")
     )
-    assert (eager["measured"], eager["verdict"]) == ("1.50 times", "met")
-    assert (reduced["measured"], reduced["verdict"]) == ("0.90 times", "missed")
+    assert (eager["measured"], eager["verdict"]) == ("1.50 times as fast", "met")
+    assert (reduced["measured"], reduced["verdict"]) == ("0.90 times as fast", "missed")
     dense = next(bar for what, bar in found.items() if what.startswith("784-32-784, batch 32"))
     assert dense["measured"] is None and dense["verdict"] == "not measured: it was tired"
     assert next(bar for what, bar in found.items() if "epoch" in what)["verdict"] == "not measured: no GPU"

@@ -22,7 +22,7 @@ class JaxGpu(Jax):
         """Of matrix products and convolutions; by default JAX has TF32 in both."""
         if jax.default_backend() != "gpu":
             raise RuntimeError(
-                f"JAX {jax.__version__} finds no GPU, only {jax.default_backend()}; with CUDA: pip install 'jax[cuda12]'"
+                f"JAX {jax.__version__} finds no GPU, only {jax.default_backend()}; with CUDA: pip install 'jax[cuda12]' or 'jax[cuda13]'"
             )
         jax.config.update("jax_default_matmul_precision", PRECISIONS[precision])
 

@@ -36,15 +36,15 @@ def one_bar(session, bar, precision):
     found = [session.of("steps", name, key=bar.key, precision=precision) for name in (OURS, bar.peer)]
     ours, theirs = (entry.get("median_ms") for entry in found)
     case = session.cases[bar.key]
-    what = f"{case.model.name}, batch {case.batch}: as fast as {label(bar.peer)}"
-    line = {"what": what, "precision": precision, "asked": f"{bar.asked:g} times", "measured": None}
+    what = f"{case.model.name}, batch {case.batch}: relative to {label(bar.peer)}"
+    line = {"what": what, "precision": precision, "asked": f"{bar.asked:g} times as fast", "measured": None}
     if ours is None or theirs is None:
         return line | {"verdict": f"not measured: {why_not(session, OURS if ours is None else bar.peer, case.title)}"}
     reason = found[0].get("not_captured")
     if reason:
         return line | {"verdict": f"not measured: the step was not captured: it {reason}"}
     ratio = theirs / ours
-    return line | {"measured": f"{ratio:.2f} times", "verdict": "met" if ratio >= bar.asked else "missed"}
+    return line | {"measured": f"{ratio:.2f} times as fast", "verdict": "met" if ratio >= bar.asked else "missed"}
 
 
 def epoch_bar(session):

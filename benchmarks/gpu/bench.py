@@ -65,11 +65,10 @@ class GpuBench(Bench):
     # ---------------------------------------------------------------- from the start
 
     def first_steps(self, case, steps):
-        """{what: ms} of a new process: imports, data and model, the first step, some more."""
+        """{what: ms} of a new process: data and model (on a GPU, CuPy's and CUDA's start with them), the first step, some more."""
         self.images = np.load(self.path)[: case.images]  # before the first look at the clock: no part of a training
-        times = [time.perf_counter()]
         make = self.load()
-        times.append(time.perf_counter())
+        times = [time.perf_counter()]
         images = shaped(self.images, case.model.shape)
         contestant = make(case.model, initial_weights(case.model.layers), images, case.batch)
         times.append(time.perf_counter())
@@ -77,7 +76,7 @@ class GpuBench(Bench):
         times.append(time.perf_counter())
         contestant.run(steps)
         times.append(time.perf_counter())
-        names = "imports", "data and model", "first step", f"next {steps} steps"
+        names = "data and model", "first step", f"next {steps} steps"
         return {name: 1e3 * (end - start) for name, start, end in zip(names, times, times[1:])}
 
     # ---------------------------------------------------------------- epochs

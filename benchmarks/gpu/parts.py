@@ -49,8 +49,11 @@ def transfer(session):
 def start(session):
     """The first steps of a new process, its compiled kernels forgotten or kept."""
     print("\nmilliseconds in a new process, until its first steps are done (captured step)")
-    table = {}
-    for key in [key for key in STARTED if key in session.cases][: 1 if session.quick else None]:
+    table, chosen = {}, [key for key in STARTED if key in session.cases][: 1 if session.quick else None]
+    if not chosen:
+        print(f"not measured: none of the cases {', '.join(STARTED)} was chosen", flush=True)
+        return
+    for key in chosen:
         for name in ("cpu-captured", "gpu-captured"):
             if name in session.missing:
                 print(f"{label(name)}: not measured: {session.why_nobody([name])}")
@@ -61,7 +64,7 @@ def start(session):
                     session.fail(f"start of {name}, {key}", reason)
     parts = list(dict.fromkeys(part for found in table.values() for part in found))
     rows = [[title, *(f"{found[part]:.1f}" for part in parts)] for title, found in table.items()]
-    print(report.table(["", *parts], rows), flush=True)
+    print(report.table(["", *parts], rows) if rows else "nobody was measured", flush=True)
 
 
 def started(session, key, name):
@@ -73,7 +76,7 @@ def started(session, key, name):
             with session.fresh(name) as worker:
                 parts = worker.ask("first_steps", case, STEPS)
                 whole = 1e3 * (time.perf_counter() - began)
-            parts = {"process": whole - sum(parts.values()), **parts}
+            parts = {"process, imports": whole - sum(parts.values()), **parts}
             found[f"{name}, {case.model.name}, {which}"] = parts
             session.results += [
                 {**report.result(f"start, {case.title}, {which}: {part}", name, [max(ms, 1e-3)]), "part": "start"}
