@@ -31,6 +31,18 @@ def backend(request):
         pytest.skip(str(error))
 
 
+@pytest.fixture(params=["strict", pytest.param("cupy", marks=pytest.mark.gpu)])
+def device(request):
+    """A GPU, and the stand-in for one that runs its kernels on the CPU; else skipped, with the reason."""
+    try:
+        found = ta.get_backend(request.param)
+    except BackendError as error:
+        pytest.skip(str(error))
+    if found.twin("gather") is None:
+        pytest.skip("needs g++, to run the GPU's kernels on the CPU")
+    return found
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

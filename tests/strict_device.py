@@ -178,14 +178,17 @@ class StrictBackend(Backend):
     free = None
     capability = 80
     reads, silent_reads = property(lambda self: stream.reads), property(lambda self: stream.silent_reads)
+    is_capturing = property(lambda self: stream.graph is not None)
 
     def __init__(self):
+        self.writes = 0
         self._ticket = self.asarray(np.zeros(1, np.uint32))
 
     def asarray(self, data, dtype=None):
         if isinstance(data, DeviceArray):
             return self.xp.asarray(data, dtype)
         stream.refuse("asarray copies from the host")
+        self.writes += 1
         return DeviceArray(np.array(data, dtype=dtype))
 
     def to_host(self, array):

@@ -130,10 +130,12 @@ def test_a_second_ctrl_c_acts_at_once_but_a_double_press_does_not(images):
                 signal.raise_signal(signal.SIGINT)
 
     patient = False
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores Ctrl-C
     assert quick(made(), images, callbacks=[Twice()]).interrupted
     patient = True
     with pytest.raises(KeyboardInterrupt):
         quick(made(), images, callbacks=[Twice()])
+    signal.signal(signal.SIGINT, previous)
 
 
 class Terminal(io.StringIO):

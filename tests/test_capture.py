@@ -13,7 +13,7 @@ from tinyae.errors import ShapeError
 from .captured import Training, alike, autoencoder, batches, repeated
 from .twins import kernels_for_all
 
-listed = sys.modules["tinyae.capture"].listed
+listed = sys.modules["tinyae.program"].listed
 pytestmark = pytest.mark.usefixtures("everywhere")  # kernels whatever the size, in memory full of NaN
 
 

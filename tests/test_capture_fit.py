@@ -12,7 +12,7 @@ from tinyae.errors import TrainingError
 from .captured import Training, autoencoder
 from .conftest import quick, weights
 
-Program = sys.modules["tinyae.capture"].Program
+Program = sys.modules["tinyae.program"].Program
 pytestmark = pytest.mark.usefixtures("everywhere")  # kernels whatever the size, in memory full of NaN
 
 

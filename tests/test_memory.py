@@ -1,11 +1,14 @@
 """Is there memory for a step? The estimate, what is at hand, and a refusal before anything is allocated."""
 
+import weakref
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import tinyae as ta
 from tinyae import memory
-from tinyae.backend import NUMPY
+from tinyae.backend import NUMPY, Backend
 from tinyae.context import watch_layers
 from tinyae.errors import OutOfMemoryError, TinyaeError
 
@@ -133,6 +136,84 @@ def test_the_cure_where_the_batch_is_not_the_users_choice(kernels, size, free, i
             quick(small_conv(), images, batch_size=1)
 
 
+# ---------------------------------------------------------------- the estimate was too low
+
+
+class Place(Backend):
+    """A device; what its library kept is free after release()."""
+
+    name, is_device = "somewhere", True
+
+    def __init__(self, kept=None):
+        self.kept, self.free = kept, 0
+
+    def memory(self):
+        return self.free, 1 << 20
+
+    def release(self):
+        self.free = 60_000 if self.kept is None or self.kept() is None else 0
+
+
+def exhausted(place, fail, batch_size=50):
+    """What is told when a step of a training fails so."""
+    optimizer = SimpleNamespace(full_batch=False)
+    trainer = SimpleNamespace(place=place, batch_size=batch_size, memory_needed=(1000, 5000), optimizer=optimizer)
+    with pytest.raises(OutOfMemoryError) as caught, memory.told_when_exhausted(trainer):
+        fail()
+    return caught.value
+
+
+def test_an_exhausted_device_is_told_with_what_was_asked_what_is_free_and_what_is_needed():
+    def fail():
+        raise MemoryError("Out of memory allocating 2,097,152 bytes (allocated so far: 512 bytes).")
+
+    error = exhausted(Place(), fail)
+    assert str(error) == (
+        "fit: the memory of the device 'somewhere' is used up: 2 MiB more were asked for; now that the step is given up, "
+        "58.6 KiB are free. By estimate, a training step on a batch of 50 examples needs about 53.7 KiB of memory (1,000 bytes "
+        "for each example, forward and backward, and 4.88 KiB for gradients and copies of the weights). Give a smaller "
+        "batch_size, such as 16."
+    )
+    assert type(error.__cause__) is MemoryError
+    assert "batch_size, such as 2." in str(exhausted(Place(), fail, batch_size=5))  # though 32 should fit
+    assert "Not even one example fits" in str(exhausted(Place(), fail, batch_size=1))
+
+
+def test_what_the_failed_step_held_is_let_go_of():
+    class Array:
+        pass
+
+    references = []
+
+    def step():
+        array = Array()
+        references.append(weakref.ref(array))
+        deeper()
+
+    def deeper():
+        raise MemoryError("no more")
+
+    place = Place(kept=lambda: references[0]())
+    error = exhausted(place, step)
+    assert place.free and "used up: no more; now" in str(error)
+
+
+def test_an_exhausted_host_is_told_too(free):
+    free(None)
+    text = str(exhausted(NUMPY, lambda: np.empty(1 << 60, np.uint8)))
+    assert "fit: the memory is used up: 1,073,741,824 GiB more were asked for. By estimate" in text
+    assert text.endswith("Give a smaller batch_size.")
+
+
+def test_our_own_refusal_and_other_errors_pass():
+    def refuse():
+        raise OutOfMemoryError("ours")
+
+    assert str(exhausted(Place(), refuse)) == "ours"
+    with pytest.raises(ValueError), memory.told_when_exhausted(None):
+        raise ValueError
+
+
 def test_data_of_all_sizes_are_read_as_people_do():
     assert [memory.readable(n) for n in (10, 1536, 200 << 20, 5 << 30, 3 << 40)] == [
         "10 bytes", "1.5 KiB", "200 MiB", "5 GiB", "3,072 GiB",
@@ -201,16 +282,9 @@ def test_a_device_answers_for_itself(images):
     place = ta.get_backend("strict")
     assert memory.at_hand(place) is None and len(quick(made().to(place), images, 1)) == 1
 
-    class Pool:
-        def free_bytes(self):
-            return 20
-
-    class Runtime:
-        def memGetInfo(self):
-            return 100, 1000
-
-    class Device:
-        xp = type("xp", (), {"cuda": type("cuda", (), {"runtime": Runtime()}), "get_default_memory_pool": Pool})
+    class Device(Backend):
+        def memory(self):
+            return 120, 1000
 
     assert memory.at_hand(Device()) == 120
 

@@ -7,7 +7,7 @@ Begin reading with ``ops/op.py`` and ``ops/arithmetic.py`` (what a gradient rule
 from typing import TYPE_CHECKING, Any
 
 from .apply import apply
-from .backend import get_backend
+from .backend import SlowFloat64Warning, get_backend, get_matmul_precision, set_matmul_precision
 from .callbacks import Callback, EarlyStopping, StopAtLoss
 from .capture import CaptureWarning, capture
 from .check import check_gradients
@@ -141,6 +141,7 @@ __all__ = [
     "SGD",
     "Schedule",
     "Sequential",
+    "SlowFloat64Warning",
     "StepDecay",
     "StopAtLoss",
     "Tensor",
@@ -169,6 +170,7 @@ __all__ = [
     "gaussian_kl",
     "gelu",
     "get_backend",
+    "get_matmul_precision",
     "get_num_threads",
     "kl_divergence",
     "leaky_relu",
@@ -183,6 +185,7 @@ __all__ = [
     "pad2d",
     "relu",
     "save",
+    "set_matmul_precision",
     "set_num_threads",
     "sigmoid",
     "softmax",

@@ -103,7 +103,6 @@ def agree(op, inputs):
     Numbers, lists and arrays become constants of the tensors' float type; so do integer and bool
     tensors, unless all are of that kind and the operation takes them as they are.
     """
-    unrepeatable("gives an operation operands that must be converted for it")
     inputs = [x.item() if isinstance(x, np.generic) else x for x in inputs]  # NumPy's scalars are numbers
     if not any(isinstance(x, Tensor) for x in inputs):  # then the first that is no index leads
         lead = next(i for i in range(len(inputs)) if i not in op.indices)
@@ -129,10 +128,13 @@ def agree(op, inputs):
         dtype = None  # integers and bools only: they stay what they are
     else:
         dtype = FLOATS[0]
-    return [
+    agreed = [
         as_index(x, backend, op.name) if i in op.indices else constant(x, dtype, backend, op)
         for i, x in enumerate(inputs)
     ]
+    if any(given is not made for given, made in zip(inputs, agreed)):
+        unrepeatable("gives an operation operands that must be converted for it")
+    return agreed
 
 
 def constant(x, dtype, backend, op):

@@ -25,7 +25,8 @@ def clip_by_norm(params: Iterable[Tensor], limit: float) -> float:
     unrepeatable("clips gradients, for which there is no kernel")
     graded: list[tuple[Tensor, Any]] = [(p, g) for p in params if (g := p.grad) is not None]
     # in float64: the sum of squares of large float32 gradients would overflow
-    norm = math.sqrt(math.fsum(float((g.astype("float64") ** 2).sum()) for _, g in graded))
+    squares = [p.backend.read((g.astype("float64") ** 2).sum()) for p, g in graded]
+    norm = math.sqrt(math.fsum(squares))
     if limit < norm < math.inf:
         for p, g in graded:
             p.grad = g * p.dtype.type(limit / norm)

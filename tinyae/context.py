@@ -110,16 +110,30 @@ def every_time(function, *arguments):
     program = capturing.get()
     if program is None:
         return function(*arguments)
-    program.actions.append((function, arguments))
-    with use(capturing, None):  # what it does is repeated by calling it
-        return function(*arguments)
+    return program.do(function, arguments)
 
 
-def unrepeatable(what):
+def unrepeatable(what, by_calls_only=False):
     """If a step is being captured, give it up: it does something that a list of calls cannot repeat.
 
-    ``what`` is a plain text, for it is made on every call, captured or not.
+    ``what`` is a plain text, for it is made on every call, captured or not. ``by_calls_only``: the graph of a GPU can
+    repeat it, for it holds all that the GPU was told, by a kernel of ours or not.
     """
     program = capturing.get()
-    if program is not None:
+    if program is not None and not (by_calls_only and program.is_graph):
         program.give_up(what)
+
+
+def own(tensor):
+    """The tensor; a step that is being captured is told that it made it, for no operation says so."""
+    program = capturing.get()
+    if program is not None:
+        program.note_made(tensor)
+    return tensor
+
+
+def draw(kind, shape, purpose, backend):
+    """Random numbers of the current generator, "uniform" or "normal"; those of a captured step are others in each repetition."""
+    generator, program = current_generator(), capturing.get()
+    step = None if program is None or not program.is_graph else program.step_of(generator, purpose)
+    return getattr(generator, kind)(shape, purpose, step, backend.xp)

@@ -95,7 +95,7 @@ def order_of(n, seed, epoch, shuffle):
 def take(array, index, backend, dtype):
     """The examples ``array[index]`` as a constant Tensor on ``backend``; labels keep their integer type."""
     source = place_of(array)
-    if source is not NUMPY:
+    if source is not NUMPY and not isinstance(index, slice):
         index = source.asarray(index)
     fast = NUMPY.twin("take") if type(array) is np.ndarray and dtype is not None and backend is NUMPY else None
     piece = None if fast is None else fast(array, index, dtype)

@@ -21,7 +21,8 @@ def put_back(trainer, what, value, whose):
     batch = trainer.batch_number
     step = trainer.epoch * trainer.batches_per_epoch + batch
     rate = repr(trainer.optimizer) if trainer.optimizer.lr is None else f"learning rate {trainer.optimizer.lr:g}"
-    largest = [(float(abs(p.grad).max()), name) for name, p in trainer.model.named_parameters() if p.grad is not None]
+    graded = [(name, p) for name, p in trainer.model.named_parameters() if p.grad is not None]
+    largest = [(p.backend.read(abs(p.grad).max()), name) for name, p in graded]
     # NaN compares as neither smaller nor larger; here it is the largest
     size, name = max(largest, key=lambda g: (math.isnan(g[0]), g[0]), default=(0.0, None))
     gradient = "No gradient was computed yet."
@@ -68,7 +69,8 @@ def collapse(trainer):
         prediction = trainer.model(x)
     if prediction.shape != y.shape:
         return None
-    varies, should = float(prediction.data.var(axis=0).mean()), float(y.data.var(axis=0).mean())
+    variances = [tensor.data.var(axis=0).mean() for tensor in (prediction, y)]
+    varies, should = y.backend.to_host(y.backend.xp.stack(variances)).tolist()  # one look
     if not varies < 1e-4 * should:
         return None
     return prediction.backend.to_host(prediction.data).astype(np.float64).mean(axis=0, keepdims=True), varies, should

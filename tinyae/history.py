@@ -128,13 +128,18 @@ def gradient_norms(parameters: Iterable[tuple[str, Any]], trained: Iterable[Any]
 
     Only of Tensors that are ``trained`` by the optimizer: it never clears the gradients of others, which add up.
     """
-    norms, known = {}, set(map(id, trained))
-    for name, tensor in parameters:
-        if tensor.grad is not None and id(tensor) in known:
-            gradient = tensor.grad.astype("float64")  # the square of 1e-23 is 0 in float32
-            with np.errstate(over="ignore"):
-                norms[name] = math.sqrt(float((gradient * gradient).sum()))
-    return {name: norm for name, norm in norms.items() if math.isfinite(norm)}
+    known = set(map(id, trained))
+    found = [(name, tensor) for name, tensor in parameters if tensor.grad is not None and id(tensor) in known]
+    if not found:
+        return {}
+    squares, backend = [], found[0][1].backend
+    for _, tensor in found:
+        gradient = tensor.grad.astype("float64")  # the square of 1e-23 is 0 in float32
+        with np.errstate(over="ignore"):
+            squares.append((gradient * gradient).sum())
+    # all at once: on a GPU each look at a number has to be waited for
+    sums = backend.to_host(backend.xp.stack(squares)).tolist()
+    return {name: math.sqrt(square) for (name, _), square in zip(found, sums) if math.isfinite(square)}
 
 
 def by_layer(gradients: Mapping[str, float]) -> dict[str, float]:

@@ -1,11 +1,17 @@
-"""How much memory a training step will need, and how much there is: asked before anything large is allocated."""
+"""How much memory a training step will need, and how much there is: asked before anything large is allocated.
+
+Where the estimate was too low, or another program was quicker, ``told_when_exhausted`` says what the matter was.
+"""
 
 import os
+import re
+import traceback
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 
 from .backend import NUMPY
-from .errors import OutOfMemoryError
+from .errors import OutOfMemoryError, TinyaeError
 from .nn.joining import ConvolutionBlock
 from .nn.layers import Flatten, Reshape
 
@@ -25,23 +31,69 @@ def refuse_what_does_not_fit(trainer, calls):
         Names the estimate, what is at hand, and a batch size that fits.
     """
     numbers = numbers_per_example(calls, prod(trainer.y.shape[1:]), trainer.model.joined())
-    each, fixed = trainer.dtype.itemsize * numbers, bytes_besides(trainer)
+    each, fixed = trainer.memory_needed = trainer.dtype.itemsize * numbers, bytes_besides(trainer)
     free = at_hand(trainer.place)
     if free is None or each * trainer.batch_size + fixed <= free:
         return
+    raise OutOfMemoryError(f"fit: {need(trainer)}, but {readable(free)} are at hand. {cure(trainer, free)}")
+
+
+def need(trainer):
+    """What a step takes, in words."""
+    each, fixed = trainer.memory_needed
+    return (
+        f"a training step on a batch of {trainer.batch_size:,} examples needs about {readable(each * trainer.batch_size + fixed)} of "
+        f"memory ({readable(each)} for each example, forward and backward, and {readable(fixed)} for gradients and copies "
+        f"of the weights)"
+    )
+
+
+def cure(trainer, free, most=None):
+    """What to do about it where so many bytes are free; ``most``: no more examples than that."""
+    each, fixed = trainer.memory_needed
     fitting = int((0.7 * free - fixed) // each) if each else 0
+    fitting = fitting if most is None else min(fitting, most)
     size = 1 << fitting.bit_length() - 1 if fitting > 0 else 0
     if not size:
-        cure = "Not even one example fits: give smaller examples, or a model with fewer or narrower layers."
-    elif trainer.optimizer.full_batch:
-        cure = f"As {trainer.optimizer.about} takes all examples at once, use optimizer='sgd' with batch_size={size}."
-    else:
-        cure = f"Give a smaller batch_size, such as {size}."
-    raise OutOfMemoryError(
-        f"fit: a training step on a batch of {trainer.batch_size:,} examples needs about {readable(each * trainer.batch_size + fixed)} of "
-        f"memory ({readable(each)} for each example, forward and backward, and {readable(fixed)} for gradients and copies "
-        f"of the weights), but {readable(free)} are at hand. {cure}"
-    )
+        return "Not even one example fits: give smaller examples, or a model with fewer or narrower layers."
+    if trainer.optimizer.full_batch:
+        return f"As {trainer.optimizer.about} takes all examples at once, use optimizer='sgd' with batch_size={size}."
+    return f"Give a smaller batch_size, such as {size}."
+
+
+@contextmanager
+def told_when_exhausted(trainer):
+    """Inside, running out of memory becomes an OutOfMemoryError that says what was asked for, what is free, what a step needs.
+
+    Whatever the failed step held is let go of, and a device gets back what its library kept for later, so the process
+    can go on: with a smaller batch, or with something else.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        if isinstance(error, TinyaeError):
+            raise
+        traceback.clear_frames(error.__traceback__)  # or the error would hold the arrays of the step that failed
+        trainer.place.release()
+        free = at_hand(trainer.place)
+        where = f" of the device '{trainer.place.name}'" if trainer.place.is_device else ""
+        now = "" if free is None else f"; now that the step is given up, {readable(free)} are free"
+        # the estimate, which said that it fits, was too low
+        advice = "Give a smaller batch_size." if free is None else cure(trainer, free, trainer.batch_size // 2)
+        raise OutOfMemoryError(
+            f"fit: the memory{where} is used up: {asked_for(error)}{now}. By estimate, {need(trainer)}. {advice}"
+        ) from error
+
+
+def asked_for(error):
+    """What the array library could not have, in words."""
+    shape, dtype = getattr(error, "shape", None), getattr(error, "dtype", None)  # NumPy's error has them
+    if shape is not None and dtype is not None:
+        return f"{readable(prod(shape) * dtype.itemsize)} more were asked for"
+    found = re.search(r"allocating ([\d,]+) bytes", str(error))  # CuPy's says so
+    if found:
+        return f"{readable(int(found[1].replace(',', '')))} more were asked for"
+    return str(error) or "nobody says how much more was asked for"
 
 
 # ---------------------------------------------------------------- what a step needs
@@ -103,11 +155,8 @@ def at_hand(backend):
     if backend is NUMPY:
         found = [free for free in (free_on_machine(), *free_in_cgroups()) if free is not None]
         return min(found, default=None)
-    cuda = getattr(backend.xp, "cuda", None)
-    if cuda is None:
-        return None
-    free, _ = cuda.runtime.memGetInfo()
-    return free + backend.xp.get_default_memory_pool().free_bytes()  # what it holds, unused, is at hand too
+    memory = backend.memory()
+    return None if memory is None else memory[0]
 
 
 def free_on_machine():

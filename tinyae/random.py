@@ -12,7 +12,7 @@ import threading
 
 import numpy as np
 
-from .backend import NUMPY
+from .backend import backend_of_xp
 from .errors import lookup, require_integer
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -85,9 +85,10 @@ class Generator:
         """``size`` random 32-bit numbers, uint64 (size,): those from number ``start`` on, a multiple of 4."""
         if step is None:
             step = self.next_step(purpose)
-        fast = NUMPY.twin("philox") if xp is np else None
+        backend = backend_of_xp(xp)
+        fast = backend.twin("philox")
         if fast is not None:
-            words = fast(self.seed, step, PURPOSES[purpose], start // 4, -(-size // 4))
+            words = fast(backend, self.seed, step, PURPOSES[purpose], start // 4, -(-size // 4))
             if words is not None:
                 return words[:size]
         # the counter: block index, low and high half of the step, purpose
@@ -98,6 +99,10 @@ class Generator:
 
     def uniform(self, shape, purpose, step=None, xp=np):
         """Float32 numbers in [0, 1), multiples of 2**-24: exact, so equal on every backend."""
+        fast = backend_of_xp(xp).twin("uniform")
+        if fast is not None:
+            step = self.next_step(purpose) if step is None else step
+            return fast(backend_of_xp(xp), math.prod(shape), self.seed, step, PURPOSES[purpose]).reshape(shape)
         bits = self.bits(math.prod(shape), purpose, step, xp)
         return ((bits >> 8).astype(np.float32) * np.float32(2**-24)).reshape(shape)
 
@@ -108,7 +113,10 @@ class Generator:
         :math:`\sin` are independent and normal. Equal on every backend to the rounding of the
         library's log, cos and sin.
         """
-        size = math.prod(shape)
+        size, fast = math.prod(shape), backend_of_xp(xp).twin("normal")
+        if fast is not None:
+            step = self.next_step(purpose) if step is None else step
+            return fast(backend_of_xp(xp), size, self.seed, step, PURPOSES[purpose]).reshape(shape)
         bits = self.bits(size + size % 2, purpose, step, xp).reshape(-1, 2)
         u = ((bits[:, 0] >> 8).astype(np.float64) + 1.0) * 2.0**-24  # (0, 1]: the logarithm is finite
         v = (bits[:, 1] >> 8).astype(np.float64) * 2.0**-24
@@ -124,6 +132,8 @@ class Generator:
             size = min(PIECE, n - start)
             bits = self.bits(2 * size, purpose, step, xp, 2 * start).reshape(size, 2)
             keys[start : start + size] = (bits[:, 0] << 32) | bits[:, 1]
+        if xp is not np:  # a GPU's sort heeds them anyway, and to look for them would be to wait for it
+            return xp.argsort(keys, kind="stable")
         order = xp.argsort(keys)
         ordered = keys[order]
         # equal keys, which hardly ever happen, stay as they are; a sort that heeds them takes five times as long

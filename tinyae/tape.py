@@ -219,7 +219,7 @@ def run_backward(root, gradient, keep_tape):
             if g.shape != source.shape or g.dtype != source.dtype:
                 g = fit_to(source, g, node)
             if source in total:
-                unrepeatable("uses a tensor twice: two gradients must be added")
+                unrepeatable("uses a tensor twice: two gradients must be added", by_calls_only=True)
                 total[source] = total[source] + g
                 owned.add(source)
             else:
@@ -237,7 +237,7 @@ def own(gradient, is_own):
     """What a leaf may keep: an array that an operation passed on may be another leaf's too, and is copied."""
     if is_own:
         return gradient
-    unrepeatable("copies a gradient")
+    unrepeatable("copies a gradient", by_calls_only=True)
     return gradient.copy()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import ops
 from .backend import FLOATS, NUMPY, Backend, backend_of, get_backend
-from .context import capturing, every_time, recording, unrepeatable
+from .context import capturing, every_time, own, recording, unrepeatable
 from .errors import BackendError, DtypeError, ShapeError, TapeError
 from .operands import broadcast_error, checked_array, float_type
 from .operators import Operators
@@ -120,15 +120,13 @@ class Tensor(Operators):
         if self.data.size != 1:
             raise ShapeError(f"item: the tensor has shape {self.shape}, {self.size} elements; expected exactly one.")
         unrepeatable("reads a number, with item() or float()")
-        return self.data.item()
+        return self.backend.read(self.data)
 
     def detach(self) -> "Tensor":
         """The same memory as a tensor that the tape does not know."""
         result = wrap(self.data, self.backend)
         result._version, result._seen = self._version, self._version.count
-        if (program := capturing.get()) is not None:
-            program.note_made(result)
-        return result
+        return own(result)
 
     def to(self, backend: str | Backend) -> "Tensor":
         """This tensor on a backend, ``"numpy"`` or ``"cupy"``: itself if it is there, else a copy.
@@ -185,9 +183,10 @@ class Tensor(Operators):
                     f"backward: the tensor has shape {self.shape}; only a single number can do without a gradient. "
                     "Reduce it with .sum() or .mean(), or give backward(gradient) of that shape."
                 )
-            gradient = self.backend.xp.ones(self.data.shape, self.data.dtype)
+            gradient = self.backend.one(self.data.dtype)
+            gradient = gradient if self.ndim == 0 else gradient.reshape(self.shape)
         else:
-            unrepeatable("calls backward() with a gradient")
+            unrepeatable("calls backward() with a gradient", by_calls_only=True)
             if isinstance(gradient, Tensor):
                 if gradient._node is not None:
                     raise TapeError(
@@ -215,7 +214,7 @@ class Tensor(Operators):
 
     def _change(self, name, compute, other):
         """self <- compute(self, other), written into the same memory and known to the tape."""
-        unrepeatable("changes a tensor in place")
+        unrepeatable("changes a tensor in place", by_calls_only=True)
         taped = recording.get() and (self._needs_gradient or (isinstance(other, Tensor) and other._needs_gradient))
         if taped and self._version.leaf:
             raise TapeError(

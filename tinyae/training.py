@@ -14,6 +14,7 @@ that becomes NaN, a model that collapses, Ctrl-C.
 """
 
 import math
+import operator
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,16 +23,16 @@ import numpy as np
 
 from .backend import NUMPY
 from .callbacks import Callback, Progress
-from .capture import written
 from .checkpoint import Checkpoint, refuse_other_settings
 from .clipping import ClipNorm, ClipValue
-from .context import every_time, generator, recording, use
-from .data import order_of
+from .context import generator, recording, use
+from .data import place_of
 from .errors import DtypeError, RangeError, brief, known_name, require_integer, require_list
 from .failures import put_back, warn_of_collapse
 from .history import History, gradient_norms
 from .interrupt import deferred_interrupt
 from .losses import LOSSES, loss_function
+from .memory import told_when_exhausted
 from .nn.module import Module
 from .optimizer import Optimizer, no_learning_rate
 from .random import Generator
@@ -46,6 +47,7 @@ from .rehearsal import (
     rehearse,
 )
 from .schedules import Schedule
+from .steps import steps_of
 from .tensor import Tensor
 
 # ---------------------------------------------------------------- the loop
@@ -106,6 +108,11 @@ def fit(
     -------
     History
         Also after Ctrl-C, which ends the batch in hand and keeps what was learnt.
+
+    On a GPU the data are brought there once, if they take no more than half of the free memory, and the steps become
+    CUDA graphs; where that is impossible, a CaptureWarning says why. An epoch then reads five times from the GPU: the losses
+    of its batches, the held-out loss, whether all weights are finite, the gradients' norms, and the variances that show a
+    collapse. A progress bar, and callbacks that look at a batch's loss, read besides.
 
     Raises
     ------
@@ -187,31 +194,33 @@ class Trainer:
         if saved:
             self.load_state_dict(saved[0])
         modes = [(module, module.training) for module in self.model.modules()]
+        with told_when_exhausted(self):
+            self.steps = steps_of(self)
         try:
             # NumPy need not warn of overflows: the loop itself looks for what is not finite
             quiet = np.errstate(all="ignore")
             own_chance, on_tape = use(generator, self.generator), use(recording, True)
-            with own_chance, on_tape, quiet, deferred_interrupt() as interrupt:
-                self._call("on_train_begin")
+            with own_chance, on_tape, quiet, told_when_exhausted(self), deferred_interrupt() as interrupt:
+                self.call("on_train_begin")
                 if saved:
                     for callback, state in zip(self.remembering, saved[0]["callbacks"]):
                         callback.load_state_dict(state)
                 while self.epoch < self.epochs and not self.stop_reason:
-                    self._call("on_epoch_begin", self.epoch + 1)
+                    self.call("on_epoch_begin", self.epoch + 1)
                     record = self._one_epoch(interrupt)
                     if record is None:  # Ctrl-C in the middle of an epoch
                         break
                     self.epoch += 1
                     self.history.records.append(record)
-                    self._call("on_epoch_end", self.epoch, {name: record[name] for name in self.record_names})
+                    self.call("on_epoch_end", self.epoch, {name: record[name] for name in self.record_names})
                     warn_of_collapse(self)
-                    self._call("on_epoch_complete", self.epoch)
+                    self.call("on_epoch_complete", self.epoch)
                     if interrupt.is_set():
                         break
                 if interrupt.is_set():
                     self.history.interrupted = True
                     self.stop_reason = f"interrupted by Ctrl-C after {self.epoch} whole epochs"
-                self._call("on_train_end")
+                self.call("on_train_end")
         finally:
             for module, mode in modes:
                 module.training = mode
@@ -228,96 +237,41 @@ class Trainer:
         model, optimizer, started = self.model, self.optimizer, time.perf_counter()
         self._locate()
         self.last_good = model.snapshot(), optimizer.snapshot()
-        order = order_of(len(self.x), self.seed, self.epoch, self.shuffle)
-        total, total_penalty = 0.0, 0.0
         model.train()
-        program, repeats_itself = None, self.batches_per_epoch > 2 and self._repeats_itself()
-        for batch, start in enumerate(range(0, len(order), self.batch_size), 1):
+        steps, n = self.steps, len(self.x)
+        steps.begin(self.epoch)
+        for batch, start in enumerate(range(0, n, self.batch_size), 1):
             self.batch_number = batch
-            index = order[start : start + self.batch_size]
             if self.schedules:
                 passed = self.epoch + (batch - 1) / self.batches_per_epoch
                 optimizer.lr = self.base_lr * math.prod(schedule.factor(passed) for schedule in self.schedules)
-            if program is not None and len(index) == self.batch_size:
-                program.repeat([index])
-            elif batch == 2 and repeats_itself:
-                program = written(self._step, [index])  # anew in each epoch: a callback may have changed anything
-            else:
-                self._step(index)
-            total += self.loss_value * len(index)
-            total_penalty += self.penalty * len(index)
-            self._call("on_batch_end", batch, {"loss": self.loss_value + self.penalty})
-            if interrupt.is_set() and start + self.batch_size < len(order):
+            steps.take(batch, start, min(start + self.batch_size, n))
+            self.call("on_batch_end", batch, steps.logs())
+            if interrupt.is_set() and start + self.batch_size < n:
                 return None
-        record = {"epoch": self.epoch + 1, "loss": total / len(order)}
+        losses, penalties = steps.finish()
+        sizes = [min(self.batch_size, n - start) for start in range(0, n, self.batch_size)]
+        record = {"epoch": self.epoch + 1, "loss": sum(map(operator.mul, losses, sizes)) / n}
         if self.regularizers:
-            record["penalty"] = total_penalty / len(order)
+            record["penalty"] = sum(map(operator.mul, penalties, sizes)) / n
         if self.validation is not None:
             record["val_loss"] = self.evaluate(*self.validation)
         if not math.isfinite(record.get("val_loss", 0.0)):
             put_back(self, "held-out loss", record["val_loss"], "that step")
-        for name, parameter in model.named_parameters():
-            if not bool(parameter.backend.xp.isfinite(parameter.data).all()):
-                put_back(self, f"parameter {name}", float("nan"), "that step")
+        if (name := not_finite(model)) is not None:
+            put_back(self, f"parameter {name}", float("nan"), "that step")
         if optimizer.lr is not None:
             record["lr"] = optimizer.lr
         record["gradients"] = gradient_norms(model.named_parameters(), optimizer.params)
         return {**record, "seconds": round(time.perf_counter() - started, 4)}
 
-    def _step(self, index):
-        """One batch: forward, backward, update."""
-        optimizer = self.optimizer
-        x, y = self.batch(self.x, self.y, index)
-        drawn = self.generator.state_dict() if optimizer.needs_closure else None
-        objective, loss, penalty = self._objective(x, y)
-        every_time(self._look_at, loss.data, penalty)
-        optimizer.zero_grad()
-        objective.backward()
-        self._call("on_gradients", self.batch_number)
-        if optimizer.needs_closure:
-            optimizer.step(self._closure(x, y, drawn))
-        else:
-            optimizer.step()
-
-    def _objective(self, x, y):
-        """What is minimised, on the tape; the loss, and the penalties as a float."""
+    def objective(self, x, y):
+        """What is minimised, on the tape; its parts, the loss and the penalties, or None for the latter."""
         loss = self.loss(self.model, x, y)
         if not self.regularizers:
-            return loss, loss, 0.0
+            return loss, loss, None
         penalty = sum(regularizer(self.model) for regularizer in self.regularizers)
-        return loss + penalty, loss, float(penalty)
-
-    def _look_at(self, loss, penalty):
-        """Note the loss of the batch; end the training if it is no number."""
-        self.loss_value, self.penalty = loss.item(), penalty
-        if not math.isfinite(self.loss_value + penalty):
-            put_back(self, "loss", self.loss_value + penalty, "the step before")
-
-    def _closure(self, x, y, drawn):
-        """For an optimizer that looks several times: the objective and its gradients, with the same chance each time."""
-
-        def evaluate():
-            self.generator.load_state_dict(drawn)
-            objective, loss, penalty = self._objective(x, y)
-            self.optimizer.zero_grad()
-            objective.backward()
-            return loss.item() + penalty
-
-        return evaluate
-
-    def _repeats_itself(self):
-        """Is it certain that every step does the same? All that it runs must be known: layers, loss and callbacks."""
-        return (
-            self.place is NUMPY
-            and isinstance(self.loss_name, str)
-            and not self.regularizers
-            and not self.optimizer.needs_closure
-            and all(is_ours(module) and "forward" not in vars(module) for module in self.model.modules())
-            and is_ours(self.optimizer)
-            and "step" not in vars(self.optimizer)
-            and all(type(c).on_gradients is Callback.on_gradients for c in self.callbacks)
-            and all(is_ours(c) or type(c).on_batch_end is Callback.on_batch_end for c in self.callbacks)
-        )
+        return loss + penalty, loss, penalty
 
     def _locate(self):
         """Where the model is, and in what type: asked once per epoch, for it looks at every tensor."""
@@ -329,16 +283,21 @@ class Trainer:
 
     def evaluate(self, x, y):
         """The loss over a data set, in evaluation mode."""
-        total = 0.0
+        total, x, y = 0.0, self.steps.here(x), self.steps.here(y)
         # a loss of the user's own may be a sum: then only batches of one size are comparable
         size = self.batch_size if callable(self.loss_name) else self.evaluated_at_once
         with self.model.evaluating():
             for start in range(0, len(x), size):
-                index = np.arange(start, min(start + size, len(x)))
-                total += self.loss(self.model, *self.batch(x, y, index)).item() * len(index)
-        return total / len(x)
+                stop = min(start + size, len(x))
+                index = np.arange(start, stop) if place_of(x) is NUMPY else slice(start, stop)
+                loss = self.loss(self.model, *self.batch(x, y, index)).data
+                if self.place is NUMPY:
+                    total += loss.item() * (stop - start)
+                else:  # on a device, to be read once
+                    total = total + loss.astype("float64") * (stop - start)
+        return (total if self.place is NUMPY else self.place.read(total)) / len(x)
 
-    def _call(self, hook, *arguments):
+    def call(self, hook, *arguments):
         """Call one method of every callback."""
         for callback in self.callbacks:
             getattr(callback, hook)(*arguments)
@@ -394,6 +353,9 @@ class Trainer:
             self.stop_reason = state["stop_reason"]
 
 
-def is_ours(thing):
-    """Is its class one of tinyae's own? What a subclass does is not known."""
-    return type(thing).__module__.startswith(f"{__package__}.")
+def not_finite(model):
+    """The name of the first parameter with a NaN or an infinity in it, or None."""
+    named = model.named_parameters()
+    backend = named[0][1].backend
+    flags = backend.to_host(backend.xp.stack([backend.xp.isfinite(tensor.data).all() for _, tensor in named]))
+    return None if flags.all() else named[int(np.argmin(flags))][0]

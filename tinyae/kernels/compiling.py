@@ -90,7 +90,7 @@ class Kernel:
         """Run it; the last argument is the number of parts."""
         program = capturing.get()
         if program is not None:
-            program.actions.append((self, arguments))
+            program.note_kernel(self, arguments)
         self.function(*arguments)
 
 

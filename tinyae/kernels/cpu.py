@@ -330,7 +330,7 @@ def update_all(optimizer, pairs):
 # ---------------------------------------------------------------- random numbers
 
 
-def philox_words(seed, step, purpose, block, blocks):
+def philox_words(backend, seed, step, purpose, block, blocks):
     """``blocks`` blocks of four random numbers from number ``block`` on, uint64 (blocks * 4,); None for too few."""
     if blocks * 4 < ENOUGH or not numba_works():
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import functional as F
 from ..backend import FLOATS
-from ..context import current_generator
+from ..context import draw, own
 from ..errors import ShapeError, known_name, require_integer, require_number
 from ..operands import as_ints
 from ..tensor import Tensor, wrap
@@ -140,10 +140,10 @@ class Dropout(Module):
     def forward(self, x: Any) -> Tensor:
         if not self.training or self.rate == 0:
             return x
-        chance = current_generator().uniform(x.shape, "dropout", xp=x.backend.xp)
+        chance = draw("uniform", x.shape, "dropout", x.backend)
         x = as_floats(x)
         mask = (chance >= self.rate).astype(x.dtype)
-        return x * wrap(mask / (1 - self.rate), x.backend)
+        return x * own(wrap(mask / (1 - self.rate), x.backend))
 
     def config(self) -> dict[str, Any]:
         return {"rate": self.rate}
@@ -158,9 +158,9 @@ class GaussianNoise(Module):
     def forward(self, x: Any) -> Tensor:
         if not self.training or self.std == 0:
             return x
-        noise = current_generator().normal(x.shape, "noise", xp=x.backend.xp)
+        noise = draw("normal", x.shape, "noise", x.backend)
         x = as_floats(x)
-        return x + wrap(noise.astype(x.dtype) * self.std, x.backend)
+        return x + own(wrap(noise.astype(x.dtype) * self.std, x.backend))
 
     def config(self) -> dict[str, Any]:
         return {"std": self.std}

@@ -35,9 +35,9 @@ class Module:
     def __call__(self, x: Any) -> Tensor:
         """Apply the module to a Tensor, or to an array, which is taken as a constant."""
         x = as_tensor(x, type(self).__name__)
-        y = self.forward(x)
         if (program := capturing.get()) is not None:
             program.note_module(self)
+        y = self.forward(x)
         calls = layer_calls.get()
         if calls is not None:
             calls.append((self, x.shape, y.shape))
@@ -131,6 +131,8 @@ class Module:
     def to(self: M, backend: str | Backend) -> M:
         """Move all parameters to ``"numpy"`` or ``"cupy"``, in place; the Tensor objects stay the same."""
         backend = get_backend(backend)
+        if self.dtype == FLOATS[1]:
+            backend.note_double()
         for _, tensor in self.named_tensors():
             if tensor.backend is not backend:
                 tensor.data = backend.asarray(tensor.backend.to_host(tensor.data))
