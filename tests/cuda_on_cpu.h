@@ -1,10 +1,10 @@
 // CUDA's own words for CUDA C that a C++ compiler translates; its threads are the fibers of cuda_fibers.h.
 //
-// This GPU is strict where a real one is silent. Shared memory is full of 0xFF (NaN) when a block begins. Blocks, warps and
-// lanes begin in the middle, so that a missing barrier, or a belief about which block comes last, gives wrong numbers. Lanes
-// that a shuffle cannot read give 0xFF. A thread that waits for what cannot come, an index beyond an array of known size,
-// a null or misaligned pointer and a division by zero end the launch with a message. What runs at the same time on a GPU
-// never does so here: races between blocks are not found.
+// This GPU is strict where a real one is silent. Shared memory is full of 0xFF (NaN) when a block begins. Blocks,
+// warps and lanes begin in the middle, so that a missing barrier, or a belief about which block comes last, gives
+// wrong numbers. Lanes that a shuffle cannot read give 0xFF. A thread that waits for what cannot come, an index
+// beyond an array of known size, a null or misaligned pointer and a division by zero end the launch with a message.
+// What runs at the same time on a GPU never does so here: races between blocks are not found.
 #pragma once
 #include <math.h>
 #include <string.h>

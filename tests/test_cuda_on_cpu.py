@@ -133,6 +133,8 @@ def test_min_and_max_drop_nan_as_cuda_does():
 MISSING_BARRIERS = {
     "others read what one writes": "if (threadIdx.x == 0) s[0] = 1; y[threadIdx.x] = s[0];",
     "one reads what others write": "s[threadIdx.x] = 1; if (threadIdx.x == 0) for (int i = 0; i < 64; i++) y[i] = s[i];",
+    "one of a warp writes": "if (threadIdx.x % 32 == 0) s[threadIdx.x / 32] = 1; y[threadIdx.x] = s[threadIdx.x / 32];",
+    "one warp writes": "if (threadIdx.x < 32) s[threadIdx.x] = 1; y[threadIdx.x] = s[threadIdx.x % 32];",
     "neighbours": "s[threadIdx.x] = 1; y[threadIdx.x] = s[(threadIdx.x + 1) % 64];",
     "neighbours of a warp": "s[threadIdx.x] = 1; y[threadIdx.x] = s[threadIdx.x / 32 * 32 + (threadIdx.x + 1) % 32];",
 }
@@ -147,6 +149,13 @@ def test_missing_barrier(i):
     text, y = all_of(bodies, ["float *y"] * len(bodies)), np.zeros(64, "f4")
     assert np.isnan(run(text, f"test{i}", 1, 64, y)[0]).any()
     assert (run(text, f"test{i + len(BARRIERS)}", 1, 64, y)[0] == 1).all()
+
+
+def test_no_block_is_first_or_last_by_its_number():
+    turns, _ = kernel(
+        "y[blockIdx.x] = atomicAdd(n, 1);", 8, 1, np.zeros(8, "f4"), np.zeros(1, "i4"), parameters="float *y, int *n"
+    )
+    assert sorted(turns) == list(range(8)) and turns[0] > 0 and turns[7] < 7
 
 
 def test_nothing_is_left_in_shared_memory():
