@@ -3,6 +3,8 @@
 What is added tells the parts of a step apart: ``issue`` asks for steps without waiting for them.
 """
 
+import warnings
+
 import tinyae as ta
 
 from ..gpu import device
@@ -53,4 +55,9 @@ class GpuCaptured(OnDevice, TinyaeCaptured):
 
 
 class GpuFit(OnDevice, TinyaeFit):
-    """``fit``, the data being on the device."""
+    """``fit``, the data being on the device; an error if its steps do not become graphs."""
+
+    def issue(self, steps):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ta.CaptureWarning)
+            super().issue(steps)
