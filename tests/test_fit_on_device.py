@@ -177,6 +177,21 @@ def test_what_cannot_be_a_graph_runs_and_says_so_once(device, images, options, r
     near(there["loss"], trained("numpy", images, **options)[1]["loss"])
 
 
+def test_a_capture_that_cuda_refuses(device, images, monkeypatch):
+    _, graphs = trained(device, images)
+
+    def refuse(function, pool=None):
+        type(device).capture(device, function)
+        raise NotImplementedError("not in a capture")
+
+    monkeypatch.setattr(device, "capture", refuse)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _, plain = trained(device, images)
+    assert ["the step cannot be captured" in str(w.message) for w in caught] == [True]
+    assert plain["loss"] == graphs["loss"]
+
+
 def test_data_too_large_for_the_device_are_brought_batch_by_batch(device, images, monkeypatch):
     monkeypatch.setattr(steps, "at_hand", lambda place: 1000)
     with pytest.warns(ta.CaptureWarning, match="the data take .* GiB"):
