@@ -7,6 +7,11 @@ also the built-in exception a Python programmer would expect, so ``except ValueE
 import math
 import numbers
 import operator
+import os
+import sys
+import warnings
+
+PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 class TinyaeError(Exception):
@@ -142,6 +147,14 @@ def require_list(owner, name, values, kind):
             f"{owner}: {name} is {brief(values)}; expected a list of {kind.__name__} objects (made, as in {kind.__name__}(...))."
         )
     return values
+
+
+def warn(message, category):
+    """A warning that points to the user's line: the innermost one outside of this package."""
+    frame, level = sys._getframe(), 1
+    while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def missing_library(needed_for, library):

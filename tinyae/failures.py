@@ -1,11 +1,10 @@
 """What goes wrong in a training: a loss or a weight that is no number, a model that collapses."""
 
 import math
-import warnings
 
 import numpy as np
 
-from .errors import TrainingError
+from .errors import TrainingError, warn
 from .history import by_layer
 from .metrics import constant_error, mean_example
 
@@ -46,12 +45,11 @@ def warn_of_collapse(trainer):
     last = trainer.epoch == trainer.epochs or trainer.stop_reason is not None
     if trainer.collapsed_for == 2 or (last and trainer.collapsed_for == 1):
         constant, varies, should = found
-        warnings.warn(
+        warn(
             f"after epoch {trainer.epoch} the model predicts the same for every input: over examples its output varies by "
             f"{varies:.2g}, the target by {should:.2g} (variances). It has collapsed to a constant, {about_constant(trainer, constant)} "
             f"{about_gradients(trainer.history.records[-1])} {what_helps(trainer.model)}",
             CollapseWarning,
-            stacklevel=5,
         )
 
 

@@ -24,14 +24,12 @@ own, and a gradient of a gradient does not exist here.
 """
 
 import itertools
-import os
 import sys
 import weakref
 
 from .context import capturing, unrepeatable
-from .errors import TapeError
+from .errors import PACKAGE, TapeError
 
-PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 births = itertools.count(1)
 
 
