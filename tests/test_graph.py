@@ -4,7 +4,6 @@ On a machine without a GPU the device is a stand-in, whose graphs have a CUDA gr
 and constants that they were noted with.
 """
 
-import contextlib
 import gc
 import weakref
 
@@ -14,70 +13,8 @@ import pytest
 import tinyae as ta
 from tinyae.backend import matmul_precision
 from tinyae.errors import BackendError, DtypeError
-from tinyae.optim import make_optimizer
 
-LOSSES = {"mse": ta.mse_loss, "bce": ta.bce_with_logits_loss}
-
-
-class Training:
-    """A model on a device, its optimizer, and the usual step; with chance, and statistics that are kept."""
-
-    def __init__(self, device, optimizer="adam", loss="mse", dtype="float32", chance=False, norm=False):
-        ta.manual_seed(0)
-        own = [ta.BatchNorm(12)] if norm else []
-        own += [ta.Dropout(0.3), ta.GaussianNoise(0.1)] if chance else []
-        end = None if loss == "bce" else "sigmoid"
-        layers = [ta.Dense(30, 12, "relu"), *own, ta.Dense(12, 5), ta.Dense(5, 30, end)]
-        self.model = ta.Sequential(*layers).astype(dtype).to(device.name)
-        self.optimizer = make_optimizer(optimizer, self.model.parameters())
-        self.loss = LOSSES[loss]
-
-    def step(self, x):
-        self.optimizer.zero_grad()
-        loss = self.loss(self.model(x), x)
-        loss.backward()
-        self.optimizer.step()
-        return loss
-
-    def numbers(self):
-        """Everything that a step changes."""
-        tensors = [tensor for _, tensor in self.model.named_tensors()]
-        arrays = [array for state in self.optimizer.state for array in state.values()]
-        arrays += [t.data for t in tensors] + [t.grad for t in tensors if t.grad is not None]
-        return self.optimizer.t, [to_host(array).tobytes() for array in arrays]
-
-
-def to_host(array):
-    return ta.backend.backend_of(array).to_host(array)
-
-
-def batches(device, n, size=8, dtype="float32"):
-    """n tensors (size, 30) on the device, no two alike."""
-    rng = np.random.default_rng(1)
-    return [ta.Tensor(rng.random((size, 30)), dtype=dtype).to(device.name) for _ in range(n)]
-
-
-def graphs(captured):
-    """The graphs of a captured step that were checked."""
-    found = [p for p in captured._programs.values() if p is not None and p.graph is not None]
-    assert captured.reason is None and all(program.is_checked for program in found)
-    return found
-
-
-def alike(device, xs=None, steps=7, between=lambda i, training: None, **options):
-    """Take the same steps as they are written and captured; both draw from generators with the same seed."""
-    plain, other = Training(device, **options), Training(device, **options)
-    captured, results = ta.capture(other.step), []
-    xs = xs or batches(device, steps, dtype=options.get("dtype", "float32"))
-    for training, step in ((plain, plain.step), (other, captured)):
-        ta.manual_seed(5)
-        results.append([])
-        for i, x in enumerate(xs):
-            between(i, training)
-            results[-1].append((step(x).numpy().tobytes(), *training.numbers()))
-    for i, (ours, theirs) in enumerate(zip(*results)):
-        assert ours == theirs, f"step {i}"
-    return captured
+from .on_device import Training, alike, batches, graphs, refused, to_host
 
 
 @pytest.mark.parametrize("optimizer", ["gd", "sgd", "momentum", "adagrad", "rmsprop", "adam"])
@@ -206,12 +143,6 @@ def test_an_example_on_the_cpu_is_looked_at_only(rng):
 
 
 # ---------------------------------------------------------------- what cannot be repeated
-
-
-@contextlib.contextmanager
-def refused(reason):
-    with pytest.warns(ta.CaptureWarning, match=reason):
-        yield
 
 
 def test_reading_a_value_is_refused_and_the_step_runs(device):

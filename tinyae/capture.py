@@ -18,7 +18,6 @@ The idea is that of CUDA graphs, which note what a GPU is told to do: "Getting s
 """
 
 import threading
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +25,7 @@ import numpy as np
 
 from .backend import NUMPY, kernels, matmul_precision
 from .context import capturing, layer_calls, recording
-from .errors import BackendError, DtypeError, brief
+from .errors import BackendError, DtypeError, brief, warn
 from .graph import GraphProgram
 from .kernels.threads import get_num_threads
 from .program import Program, detached, each
@@ -149,8 +148,10 @@ class Captured:
             program.rehearse(self.function, copies(arguments), only=True)
             if self._keep(kind, program):
                 before = program.snapshot()
-                self._record(kind, program, arguments)
-                program.restore(before)
+                try:
+                    self._record(kind, program, arguments)
+                finally:
+                    program.restore(before)
 
     def _place(self, arguments):
         """The backend of the arguments."""
@@ -195,18 +196,25 @@ class Captured:
                 return self._record(kind, program, arguments)
             new = [i for i in program.unchecked if not np.array_equal(arrays[i], program.inputs[i])]
             if new or (not arguments and not program.is_checked):
-                return self._check(program, arguments, new)
+                results = self._compare(program, arguments)
+                program.unchecked = [i for i in program.unchecked if i not in new]
+                return results
             if not program.is_checked:  # the very batch that it was written with: nothing would be seen
                 return detached(self.function(*arguments))
             program.repeat(arrays)
             return program.results()
         self._programs[kind] = None
+        given = copies(arguments)
         if self._place(arguments) is NUMPY:
             program = Program()
-            results = program.write(self.function, copies(arguments))
+            results = program.write(self.function, given)
         else:
             program = GraphProgram(arguments[0].backend)
-            results = detached(program.rehearse(self.function, copies(arguments)))
+            results = detached(program.rehearse(self.function, given))
+        for x, copy in zip(arguments, given):
+            if copy._version.count:  # the function has changed it in place
+                x.data[...] = copy.data
+                x.mark_changed()
         self._keep(kind, program)
         return results
 
@@ -215,51 +223,39 @@ class Captured:
         if program.reason is None:
             self._programs[kind] = program
         else:
-            self._give_up(program.reason, depth=5)
+            self._give_up(program.reason)
         return program.reason is None
 
     def _record(self, kind, program, arguments):
-        """Run the function, then from the same state the graph of it, which must give the same; returns the results."""
-        before = program.snapshot()
-        expected = detached(self.function(*arguments))
-        after = program.snapshot()
-        program.restore(before)
-        program.record(self.function, copies(arguments))
-        if program.reason is None:
-            program.launch()
-            results = program.results()
-            if program.bits(results, program.snapshot()) == program.bits(expected, after):
-                program.is_checked, program.unchecked = True, []
-                self._programs[kind] = program
-                return results
-            program.give_up("does something besides what tensors and optimizers do: without it the numbers differ")
-        program.restore(after)
-        self._give_up(program.reason, depth=5)
-        return expected
+        """Make the graph of a rehearsed step, and keep it if it gives what the function gives; returns the results."""
+        recorded = program.recorded(self.function, copies(arguments))
+        if recorded.reason is not None:
+            self._give_up(recorded.reason)
+            return detached(self.function(*arguments))
+        results = self._compare(recorded, arguments)
+        if self.reason is None:
+            self._programs[kind] = recorded
+        return results
 
-    def _check(self, program, arguments, new):
-        """Run function and program from the same state; some arguments are new to the program."""
+    def _compare(self, program, arguments):
+        """Repeat the program, then run the function from the same state: that counts, and must give the same."""
         before = program.snapshot()
-        expected = detached(self.function(*arguments))
-        after = program.snapshot()
-        program.restore(before)
         program.repeat([x.data for x in arguments])
-        results = program.results()
-        if program.bits(results, program.snapshot()) == program.bits(expected, after):
-            program.is_checked, program.unchecked = True, [i for i in program.unchecked if i not in new]
-            return results
-        program.restore(after)
-        self._give_up("does something besides what tensors and optimizers do: without it the numbers differ", depth=5)
+        results, after = program.results(), program.snapshot()
+        program.restore(before)
+        expected = detached(self.function(*arguments))
+        if program.bits(results, after) != program.bits(expected, program.snapshot()):
+            self._give_up("does something besides what tensors and optimizers do: without it the numbers differ")
+        program.is_checked = True
         return expected
 
-    def _give_up(self, reason, depth=4):
+    def _give_up(self, reason):
         """From now on run the function, and say why, once."""
         self.reason, self._programs = reason, {}
-        warnings.warn(
+        warn(
             f"capture: {self.__name__} cannot be repeated: it {reason}. It runs as it is written: the same results, "
             "without the gain in speed.",
             CaptureWarning,
-            stacklevel=depth,
         )
 
 

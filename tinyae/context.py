@@ -113,6 +113,12 @@ def every_time(function, *arguments):
     return program.do(function, arguments)
 
 
+def once(function, *arguments):
+    """Call it; if a step is being captured, not in its repetitions: from now on there is nothing to do."""
+    program = capturing.get()
+    return function(*arguments) if program is None else program.do_once(function, arguments)
+
+
 def unrepeatable(what, by_calls_only=False):
     """If a step is being captured, give it up: it does something that a list of calls cannot repeat.
 

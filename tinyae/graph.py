@@ -9,6 +9,9 @@ reads; the step count, the learning rate and the counters of random numbers live
 ``Counter`` below). What is done on the host besides, such as ``optimizer.t += 1``, is noted by ``every_time`` and repeated
 before each launch.
 
+A step becomes a graph in three runs: ``rehearse`` runs it as it is and looks whether it can be captured, ``recorded`` runs
+its Python once more and captures it, and ``repeat`` launches it.
+
 Source: "Getting started with CUDA graphs" (Gray, 2019); CUDA C++ programming guide, chapter "CUDA graphs".
 """
 
@@ -18,22 +21,30 @@ from .backend import matmul_precision
 from .context import current_generator
 from .errors import BackendError
 from .program import Program
+from .tape import add_gradients, clear_gradients
 
 
 class GraphProgram(Program):
-    """A step on a device. It is rehearsed once, then recorded, and from then on repeated."""
+    """A step on a device: what a rehearsal has found out about it (``graph`` is None), or its graph."""
 
     is_graph = True
 
     def __init__(self, backend):
         super().__init__()
         self.backend, self.graph = backend, None
-        self.generator = current_generator()
-        self.counters = {}  # purpose of random numbers -> Counter
-        self.precision = matmul_precision.get()
-        self.excused = (0, 0)  # reads and writes of what is done anew in each repetition
-        self.before = None  # of a rehearsal that is to be taken back: (tensor, its numbers, its gradient)
-        self.optimizers_before = []  # (optimizer, snapshot)
+        self.generator, self.precision = current_generator(), matmul_precision.get()
+        self.drawn = self.generator.state_dict()
+        self.purposes = set()  # of the random numbers that it draws
+        self.counters = {}  # purpose -> Counter
+        self.excused = (0, 0)  # reads and writes by what is no part of the graph
+        self.gradients, self.gradients_after = (
+            [],
+            [],
+        )  # (tensor, its gradient in memory of the graph), without and with None
+        self.own = {}  # id of a tensor -> its gradient, where backward() has given it that in this step
+        self.gradients_before = {}  # id of a tensor whose gradient the step changes -> (the tensor, its gradient)
+        self.optimizers_before = []  # (optimizer, its step count, its settings)
+        self.before = None  # of a rehearsal that is to be taken back: (array, the numbers in it)
 
     # ------------------------------------------------------------ to write it
 
@@ -42,53 +53,79 @@ class GraphProgram(Program):
 
         ``only``: afterwards all is as it was before.
         """
-        before, self.steps, self.before = self._traffic(), self.generator.state_dict(), [] if only else None
-        results = self.run(function, inputs)
-        if only:
-            self.take_back()
+        before, self.before = self._traffic(), [] if only else None
+        try:
+            results = self.run(function, inputs)
+        finally:
+            if only:
+                self.put_back()
+                for array, values in self.before:
+                    array[...] = values
         reads, writes = (now - then - excused for now, then, excused in zip(self._traffic(), before, self.excused))
         if reads:
             self.give_up("reads numbers from the device")
         if writes:
             self.give_up("brings numbers from the host to the device")
+        self._forget()
+        self.actions, self.gradients, self.inputs, self.outputs = [], [], [], None  # arrays that nobody needs any more
         return results
 
-    def record(self, function, inputs):
-        """Write it down as a graph: Python runs, and counts its step; the device does nothing until ``launch``.
+    def recorded(self, function, inputs):
+        """The step as a graph, a GraphProgram; if CUDA or CuPy refuses, its ``reason`` says why.
 
-        ``inputs`` are Tensors whose memory the graph will read each time. If CUDA refuses, or CuPy, all is as before, and
-        ``reason`` says why.
+        Nothing is done: the device only notes what it is told, and what Python has counted meanwhile is put back.
+        ``inputs`` are Tensors whose memory the graph will read each time.
         """
-        optimizers, generator, counters = [o for o, _ in self.updates], self.generator, self.counters
-        steps_made, drawn = [optimizer.t for optimizer in optimizers], generator.state_dict()
-        self.__init__(self.backend)  # the notes of the rehearsal were of other arrays
-        self.generator, self.counters = generator, counters
-        for optimizer in optimizers:
+        program = GraphProgram(self.backend)
+        program.counters = {purpose: Counter(self.backend, self.generator, purpose) for purpose in self.purposes}
+        for optimizer, _ in self.updates:
             optimizer.places.prepare(optimizer)
-        for counter in counters.values():
-            counter.expect()
 
-        def recorded():
-            self.run(function, inputs)
-            for counter in counters.values():
+        def whole():
+            program.run(function, inputs)
+            for counter in program.counters.values():
                 counter.advance()
 
         try:
-            self.graph, _ = self.backend.capture(recorded)
-        except (BackendError, NotImplementedError) as error:  # the latter is CuPy's answer to its own matrix product
-            for optimizer, t in zip(optimizers, steps_made):
-                optimizer.t = t
-                optimizer.places.forget()
-            generator.load_state_dict(drawn)
-            self.give_up(f"cannot be captured ({error})")
-            return
-        self.shares = self.references()  # so many hold a gradient now, when nobody else can
+            program.graph, _ = self.backend.capture(whole)
+        except Exception as error:  # one of the function's own comes again when that is run
+            program.give_up(f"cannot be captured ({error})")
+        finally:
+            program.put_back()
+            program._forget()
+        program.shares = program.references()  # so many hold a gradient now, when nobody else can
+        return program
+
+    def run(self, function, inputs):
+        results = super().run(function, inputs)
+        self.gradients_after = [(tensor, tensor.grad) for tensor, _ in self.gradients_before.values()]
+        self.gradients = [(tensor, gradient) for tensor, gradient in self.gradients_after if gradient is not None]
+        self.actions = [action for action in self.actions if action[0] not in (add_gradients, clear_gradients)]
+        return results
 
     def do(self, function, arguments):
+        """Call it, and again before each launch; but of gradients a launch leaves behind what there is in the end."""
+        if function in (add_gradients, clear_gradients):
+            tensors = arguments[0] if function is clear_gradients else [tensor for tensor, _ in arguments[0]]
+            for tensor in tensors:
+                self.gradients_before.setdefault(id(tensor), (tensor, tensor.grad))
+        result = self._excuse(super().do, function, arguments)
+        if function is add_gradients:
+            self.own.update({id(tensor): tensor.grad for tensor in tensors})
+        return result
+
+    def do_once(self, function, arguments):
+        return self._excuse(super().do_once, function, arguments)
+
+    def _excuse(self, call, function, arguments):
+        """Call it; what it reads and writes is no part of the graph."""
         before = self._traffic()
-        result = super().do(function, arguments)
+        result = call(function, arguments)
         self.excused = tuple(e + now - then for e, now, then in zip(self.excused, self._traffic(), before))
         return result
+
+    def is_own(self, tensor):
+        return self.own.get(id(tensor)) is tensor.grad
 
     def _traffic(self):
         return self.backend.reads, self.backend.writes
@@ -99,13 +136,57 @@ class GraphProgram(Program):
     def note_kernel(self, kernel, arguments):
         self.give_up("computes on the host")
 
+    def note_tensors(self, inputs, result):
+        super().note_tensors(inputs, result)
+        self._keep(x.data for x in inputs if id(x) in self.leaves)
+
+    def note_module(self, module):
+        """Its buffers, such as running statistics, are leaves too: no operation says that they are used."""
+        super().note_module(module)
+        for _, tensor in module.named_tensors():
+            self.leaves[id(tensor)] = tensor, tensor.data, tensor._needs_gradient
+            self._keep([tensor.data])
+
+    def note_update(self, optimizer, pairs):
+        self.optimizers_before.append((optimizer, optimizer.t, optimizer.settings()))
+        self._keep(array for tensor, state in pairs for array in (tensor.data, *state.values()))
+        super().note_update(optimizer, pairs)
+
+    def _keep(self, arrays):
+        """Remember what is in arrays before the step changes it, if it is to be taken back."""
+        if self.before is not None:
+            known = {id(array) for array, _ in self.before}
+            self.before += [(array, array.copy()) for array in arrays if id(array) not in known]
+
     def step_of(self, generator, purpose):
         """From where a draw of random numbers counts: in a graph, the place on the device of a number, and what is added."""
         if self.backend.twin("philox") is None or generator is not self.generator:
             self.give_up("draws random numbers, for which there is no kernel")
-        counter = self.counters.setdefault(purpose, Counter(self.backend, generator, purpose))
+        self.purposes.add(purpose)
         step = self.do(generator.next_step, (purpose,))
-        return step if not self.backend.is_capturing else counter.next_step()
+        if not self.backend.is_capturing:
+            return step
+        if purpose not in self.counters:
+            raise BackendError(
+                f"capture: this time random numbers for {purpose} are drawn, the time before they were not."
+            )
+        return self.counters[purpose].next_step()
+
+    def put_back(self):
+        """What Python has counted and set in a run that the device has not made, or that is taken back."""
+        for tensor, gradient in self.gradients_before.values():
+            tensor.grad = gradient
+        for optimizer, t, settings in reversed(self.optimizers_before):
+            optimizer.t = t
+            for name, value in settings.items():
+                setattr(optimizer, name, value)
+            if optimizer.places is not None:
+                optimizer.places.forget()
+        self.generator.load_state_dict(self.drawn)
+
+    def _forget(self):
+        """Let go of what only ``put_back`` needed: arrays of the steps before."""
+        self.own, self.gradients_before, self.optimizers_before, self.before = {}, {}, [], None
 
     # ------------------------------------------------------------ to repeat it
 
@@ -113,12 +194,16 @@ class GraphProgram(Program):
         return [sys.getrefcount(gradient) - (tensor.grad is gradient) for tensor, gradient in self.gradients]
 
     def holds(self):
-        if self.graph is None:
-            self.shares = self.references()
-        return self.precision == matmul_precision.get() and self.generator is current_generator() and super().holds()
+        """Also: the same precision, and the same random numbers, whose seed is a constant of the graph."""
+        return (
+            self.precision == matmul_precision.get()
+            and self.generator is current_generator()
+            and self.generator.seed == self.drawn["seed"]
+            and super().holds()
+        )
 
     def nobody_else_holds_gradients(self):
-        return self.references() == self.shares
+        return self.graph is None or self.references() == self.shares
 
     def repeat(self, inputs):
         for array, given in zip(self.inputs, inputs):
@@ -127,63 +212,20 @@ class GraphProgram(Program):
             counter.expect()
         for action, given in self.actions:
             action(*given)
-        self.launch()
-
-    def launch(self):
-        """Do what was recorded."""
+        for tensor, gradient in self.gradients_after:
+            tensor.grad = gradient
         self.graph.launch()
         for counter in self.counters.values():
             counter.known += counter.draws
 
-    # ------------------------------------------------------------ to check it, and to take it back
-
-    def tensors_of_modules(self):
-        """Parameters and buffers of all modules that were called; buffers are changed by no operation."""
-        found = [tensor for module, _ in self.modes for _, tensor in module.named_tensors()]
-        return list({id(tensor): tensor for tensor in found}.values())
+    # ------------------------------------------------------------ to check it
 
     def snapshot(self):
-        buffers = [tensor.data.copy() for tensor in self.tensors_of_modules()]
-        return *super().snapshot()[:2], buffers, self.generator.state_dict()
+        return *super().snapshot()[:2], self.generator.state_dict()
 
     def restore(self, snapshot):
         super().restore(snapshot)
-        *_, buffers, steps = snapshot
-        self.generator.load_state_dict(steps)
-        for tensor, values in zip(self.tensors_of_modules(), buffers):
-            tensor.data[...] = values
-
-    def keep(self, tensors):
-        """Remember what is in tensors before the rehearsal changes it."""
-        known = {id(tensor) for tensor, _, _ in self.before or ()}
-        for tensor in tensors:
-            if self.before is not None and id(tensor) not in known:
-                self.before.append((tensor, tensor.data.copy(), tensor.grad))
-
-    def note_tensors(self, inputs, result):
-        super().note_tensors(inputs, result)
-        self.keep(x for x in inputs if id(x) in self.leaves)
-
-    def note_module(self, module):
-        super().note_module(module)
-        self.keep(tensor for _, tensor in module.named_tensors())
-
-    def note_update(self, optimizer, pairs):
-        if self.before is not None:
-            self.keep(optimizer.params)
-            self.optimizers_before.append((optimizer, optimizer.snapshot()))
-        super().note_update(optimizer, pairs)
-
-    def take_back(self):
-        """Undo a rehearsal that was told to remember."""
-        for tensor, values, gradient in self.before:
-            tensor.data[...], tensor.grad = values, gradient
-        for optimizer, snapshot in reversed(self.optimizers_before):
-            optimizer.t = snapshot[0]
-            for state, values in zip(optimizer.state, snapshot[1]):
-                for name, array in state.items():
-                    array[...] = values[name]
-        self.generator.load_state_dict(self.steps)
+        self.generator.load_state_dict(snapshot[2])
 
 
 class Counter:

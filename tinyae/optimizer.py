@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .backend import backend_of
-from .context import capturing, every_time, unrepeatable
+from .context import capturing, every_time, once, unrepeatable
 from .errors import DtypeError, RangeError, ShapeError, StateError, brief, require_integer, require_number
 from .tape import clear_gradients
 from .tensor import Tensor
@@ -95,7 +95,7 @@ class Optimizer:
             state = self.state[i]
             for name, array in state.items():
                 if array.dtype != theta.dtype or type(array) is not type(theta):  # the model was moved
-                    state[name] = tensor.backend.asarray(backend_of(array).to_host(array).astype(theta.dtype))
+                    state[name] = once(moved, array, tensor)
             pairs.append((tensor, state))
         if (program := capturing.get()) is not None:
             program.note_update(self, pairs)
@@ -185,6 +185,11 @@ class Optimizer:
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.settings().items())})"
+
+
+def moved(array, tensor):
+    """An array of the state, where the parameter is and in its type."""
+    return tensor.backend.asarray(backend_of(array).to_host(array).astype(tensor.dtype))
 
 
 def no_learning_rate(name):

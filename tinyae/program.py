@@ -49,6 +49,7 @@ class Program:
         self.is_checked = False
         self.outputs = NOT_TENSORS
         self.modes = []  # (module that was called, its mode)
+        self.attributes = {}  # id of a module -> (its attributes, those of them that are tensors)
         self.began = next(births)
 
     # ------------------------------------------------------------ to write it
@@ -75,6 +76,8 @@ class Program:
         made = [tensor for reference in self.made.values() if (tensor := reference()) is not None]
         if any(all(tensor is not x for x in inputs + listed(results)) for tensor in made):
             self.give_up("keeps a tensor that it computes; it can return it instead")
+        if any(type(x) is Tensor and x._version.count for x in inputs):
+            self.give_up("changes an argument in place")
         if not all(isinstance(result, Tensor) for result in listed(results)):
             kinds = ", ".join(sorted({type(result).__name__ for result in listed(results)}))
             self.give_up(f"returns {kinds}; expected a Tensor, a tuple of Tensors or None")
@@ -138,6 +141,10 @@ class Program:
         with use(capturing, None):
             return function(*arguments)
 
+    def do_once(self, function, arguments):
+        """Call what is done now and not in the repetitions."""
+        return function(*arguments)
+
     def note_kernel(self, kernel, arguments):
         """A kernel for the CPU is about to run."""
         self.actions.append((kernel, arguments))
@@ -171,18 +178,25 @@ class Program:
 
     def note_update(self, optimizer, pairs):
         """An optimizer is about to update every (parameter, state)."""
-        own = {id(g) for action, given in self.actions if action is add_gradients for _, g in given[0]}
         for tensor, _ in pairs:
             self.leaves[id(tensor)] = tensor, tensor.data, tensor._needs_gradient
-            if id(tensor.grad) not in own:
+            if not self.is_own(tensor):
                 self.give_up("updates a parameter by a gradient that backward() has not given it so in this step")
         updated = {id(tensor) for tensor, _ in pairs}
         self.idle += [tensor for tensor in optimizer.params if id(tensor) not in updated]
         self.updates.append((optimizer, arrays_of(optimizer)))
 
+    def is_own(self, tensor):
+        """Has backward() given a tensor its gradient in this step?"""
+        given = (pair for action, given in self.actions if action is add_gradients for pair in given[0])
+        return any(gradient is tensor.grad for _, gradient in given)
+
     def note_module(self, module):
-        """A module was called."""
+        """A module was called; what tensors do it and its parts have?"""
         self.modes.append((module, module.training))
+        for part in module.modules():
+            own = vars(part)
+            self.attributes[id(part)] = own, {name: x for name, x in own.items() if isinstance(x, Tensor)}
 
     # ------------------------------------------------------------ to repeat it
 
@@ -205,6 +219,9 @@ class Program:
             return False
         if any(module.training is not mode for module, mode in self.modes):
             return False
+        for attributes, tensors in self.attributes.values():
+            if any(attributes.get(name) is not tensor for name, tensor in tensors.items()):
+                return False
         return self.nobody_else_holds_gradients()
 
     def nobody_else_holds_gradients(self):
@@ -231,7 +248,7 @@ class Program:
         """Copies of all that the step may change."""
         tensors = [(t.data.copy(), None if t.grad is None else t.grad.copy()) for t, _, _ in self.leaves.values()]
         optimizers = [(o.t, o.settings(), [array.copy() for array in arrays_of(o)]) for o, _ in self.updates]
-        return tensors, optimizers, [], None
+        return tensors, optimizers, None
 
     def restore(self, snapshot):
         """Go back to a ``snapshot()``."""
@@ -247,11 +264,11 @@ class Program:
 
     def bits(self, results, snapshot):
         """All numbers that a step has made, to be compared; NaN equals NaN."""
-        tensors, optimizers, buffers, steps = snapshot
-        arrays = [result.data for result in listed(results)] + [array for pair in tensors for array in pair] + buffers
+        tensors, optimizers, drawn = snapshot
+        arrays = [result.data for result in listed(results)] + [array for pair in tensors for array in pair]
         arrays += [array for _, _, state in optimizers for array in state]
         numbers = [None if array is None else self.backend.to_host(array).tobytes() for array in arrays]
-        return numbers, [(t, settings) for t, settings, _ in optimizers], steps
+        return numbers, [(t, settings) for t, settings, _ in optimizers], drawn
 
 
 # ---------------------------------------------------------------- what goes in and comes out

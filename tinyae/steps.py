@@ -204,13 +204,12 @@ class ResidentSteps(Steps):
         if self.reason is not None:
             self._step(size)
         elif program is None or not program.holds():
-            program = GraphProgram(self.trainer.place)
+            program = self.graphs[size] = GraphProgram(self.trainer.place)
             program.rehearse(lambda: self._step(size), [])
-            self.graphs[size] = program
         elif program.graph is None:
-            program.record(lambda: self._step(size), [])
+            program = self.graphs[size] = program.recorded(lambda: self._step(size), [])
             if program.reason is None:
-                program.launch()
+                program.repeat([])
             else:
                 self._step(size)
         else:

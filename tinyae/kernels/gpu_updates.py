@@ -12,6 +12,7 @@ import numpy as np
 from .. import optim
 from ..backend import FLOATS
 from ..context import every_time
+from ..errors import BackendError
 
 MOST, THREADS, NUMBERS = 32, 128, 7  # as in updates.cu
 MOST_BLOCKS = 1024
@@ -55,6 +56,8 @@ class Numbers:
         """Make it stand there that t updates were made, with these settings for the next one."""
         wanted = (t, *settings)
         if self.known != wanted:
+            if self.backend.is_capturing:  # they would be constants of the graph
+                raise BackendError("capture: the settings of an optimizer change in the middle of the step.")
             given = np.zeros(1, VALUES)
             given["values"][0, : len(wanted)] = wanted
             self.backend.launch("updates", "set_numbers", np.float32, 1, 1, self.array, given)
