@@ -9,16 +9,18 @@ losses once in an epoch.
 """
 
 import math
-import warnings
+from operator import is_
 
 from .backend import NUMPY
 from .callbacks import Callback
 from .capture import CaptureWarning
 from .context import every_time
 from .data import order_of
+from .errors import warn
 from .failures import put_back
 from .graph import GraphProgram
 from .memory import at_hand
+from .nn.module import members
 from .program import written
 from .random import Generator
 from .rows import Rows
@@ -34,7 +36,7 @@ def steps_of(trainer):
     reason = why_not_resident(trainer)
     if reason is None:
         return ResidentSteps(trainer)
-    warn(f"{reason}. Each batch is brought to the device, and its loss read")
+    tell(f"{reason}. Each batch is brought to the device, and its loss read")
     return Steps(trainer)
 
 
@@ -46,6 +48,8 @@ def why_not_resident(trainer):
     sets = [trainer.x, trainer.y, *(trainer.validation or ())]
     if any(isinstance(data, Rows) for data in sets):
         return "the data are read piece by piece"
+    if not isinstance(trainer.loss_name, str) and trainer.y.dtype.kind != "f":
+        return f"the loss is a function of your own, which may want the targets as they are, {trainer.y.dtype}"
     needed = sum(data.size for data in {id(data): data for data in sets}.values()) * trainer.dtype.itemsize
     free = at_hand(place)
     if free is not None and needed > SHARE * free:
@@ -58,25 +62,44 @@ def why_not_repeated(trainer):
     if not isinstance(trainer.loss_name, str):
         return "the loss is a function of your own; decorate a step of your own with ta.capture instead"
     for module in trainer.model.modules():
-        if not is_ours(module) or "forward" in vars(module):
+        if not is_ours(module):
             return f"{type(module).__name__} is a layer of your own, and what it does is not known"
+    for regularizer in trainer.regularizers:
+        if not is_ours(regularizer):
+            return f"{regularizer!r} is a regularizer of your own, and what it does is not known"
     optimizer = trainer.optimizer
-    if optimizer.needs_closure or not is_ours(optimizer) or "step" in vars(optimizer):
+    if optimizer.needs_closure or not is_ours(optimizer):
         return f"what {optimizer!r} does is not known to be the same in each step"
     for callback in trainer.callbacks:
-        if type(callback).on_gradients is not Callback.on_gradients:
+        if listens(callback, "on_gradients"):
             return f"{callback!r} looks at the gradients in the middle of a step"
     return None
 
 
 def is_ours(thing):
-    """Is its class one of tinyae's own? What a subclass does is not known."""
-    return type(thing).__module__.startswith(f"{__package__}.")
+    """Is its class one of tinyae's own, without a method put on the object? What another one does is not known."""
+    kind = type(thing)
+    own = kind.__module__.startswith(f"{__package__}.")
+    return own and not any(callable(value) and hasattr(kind, name) for name, value in vars(thing).items())
 
 
-def warn(reason):
+def listens(callback, hook):
+    """Does a callback do anything there?"""
+    return getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)
+
+
+def made_of(trainer):
+    """All that a step is made of besides numbers; when a callback has put something else in its place, this differs."""
+    optimizer, parts = trainer.optimizer, [*trainer.model.modules(), *trainer.regularizers]
+    found = [trainer.loss, optimizer, *optimizer.params]
+    for part in parts:
+        found += [part, *(value for _, value in members(vars(part)))]
+    return found
+
+
+def tell(reason):
     """Say why a GPU's steps are not graphs."""
-    warnings.warn(f"fit: {reason}. The results are the same, without the gain in speed.", CaptureWarning, stacklevel=5)
+    warn(f"fit: {reason}. The results are the same, without the gain in speed.", CaptureWarning)
 
 
 class Steps:
@@ -96,7 +119,7 @@ class Steps:
             and t.batches_per_epoch > 2
             and not t.regularizers
             and why_not_repeated(t) is None
-            and all(is_ours(c) or type(c).on_batch_end is Callback.on_batch_end for c in t.callbacks)
+            and all(is_ours(c) or not listens(c, "on_batch_end") for c in t.callbacks)
         )
 
     def take(self, batch, start, stop):
@@ -153,9 +176,9 @@ class Steps:
         """The losses and the penalties of all batches of the epoch, in order."""
         return self.losses, self.penalties
 
-    def here(self, data):
-        """A data set, where its batches are best taken from."""
-        return data
+    def here(self, x, y):
+        """A data set and its targets, where batches are best taken from."""
+        return x, y
 
 
 class ResidentSteps(Steps):
@@ -169,20 +192,25 @@ class ResidentSteps(Steps):
         super().__init__(trainer)
         place, xp = trainer.place, trainer.place.xp
         self.resident = {}  # id of a data set -> (the data set, its copy on the device)
-        self.x, self.y = self.here(trainer.x), self.here(trainer.y)
+        self.x, self.y = self.here(trainer.x, trainer.y)
         self.order = xp.zeros(len(trainer.x), "int64")
         self.cursor, self.place = xp.zeros(1, "int64"), xp.zeros(1, "int64")
         self.losses_there = xp.zeros((2, trainer.batches_per_epoch), "float64")
         self.gather, self.end_of_batch = place.twin("gather"), place.twin("end_of_batch")
         self.graphs = {}  # batch size -> GraphProgram
+        self.made_of = []
         self.reason = None  # why the steps are no graphs
 
-    def here(self, data):
+    def here(self, x, y):
+        t = self.trainer
+        there = self._brought(x, t.dtype)
+        return there, there if y is x else self._brought(y, "int64" if t.loss_name == "cross_entropy" else t.dtype)
+
+    def _brought(self, data, dtype):
+        """A copy on the device, contiguous as the kernels need it; on the host a copy is made only of another type."""
         if id(data) not in self.resident:
             place = self.trainer.place
-            # a copy on the host only where the type is another
-            copy = place.asarray(data.astype(self.trainer.dtype if data.dtype.kind == "f" else "int64", copy=False))
-            self.resident[id(data)] = data, copy
+            self.resident[id(data)] = data, place.xp.ascontiguousarray(place.asarray(data.astype(dtype, copy=False)))
         return self.resident[id(data)][1]
 
     def begin(self, epoch):
@@ -192,14 +220,22 @@ class ResidentSteps(Steps):
         self.cursor.fill(0)
         self.place.fill(0)
         self.done = 0
-        self._note(why_not_repeated(t))
-        if not all(is_ours(callback) for callback in t.callbacks):
-            self.graphs = {}  # a callback may have changed anything
-        self.watched = any(not is_ours(c) and type(c).on_batch_end is not Callback.on_batch_end for c in t.callbacks)
+        self.strangers = [callback for callback in t.callbacks if not is_ours(callback)]
+        self.watched = any(listens(callback, "on_batch_end") for callback in self.strangers)
+        self._look_again()
+
+    def _look_again(self):
+        """A callback may have changed anything: is the step made of the same things as its graphs?"""
+        found = made_of(self.trainer)
+        if len(found) != len(self.made_of) or not all(map(is_, found, self.made_of)):
+            self.made_of, self.graphs = found, {}
+            self._note(why_not_repeated(self.trainer))
 
     def take(self, batch, start, stop):
         size = stop - start
         self.done = batch
+        if self.strangers:
+            self._look_again()
         program = self.graphs.get(size)
         if self.reason is not None:
             self._step(size)
@@ -240,14 +276,11 @@ class ResidentSteps(Steps):
         """Say once why the steps are no graphs, if there is a reason."""
         if self.reason is None and reason is not None:
             self.reason = reason
-            warn(f"the steps are not made into a CUDA graph: {reason}")
+            tell(f"the steps are not made into a CUDA graph: {reason}")
 
     def logs(self):
-        """The loss is read from the device when somebody asks for it."""
-        logs = LossOnDemand(self._last_loss)
-        if self.watched:
-            logs["loss"] = self._last_loss()
-        return logs
+        """The loss is read from the device when somebody asks for it; what a callback of the user's does is not known."""
+        return {"loss": self._last_loss()} if self.watched else LossOnDemand(self._last_loss)
 
     def _last_loss(self):
         loss, penalty = self.trainer.place.to_host(self.losses_there[:, self.done - 1])
@@ -260,7 +293,7 @@ class ResidentSteps(Steps):
         return loss + penalty
 
     def finish(self):
-        losses, penalties = self.trainer.place.to_host(self.losses_there).tolist()
+        losses, penalties = self.trainer.place.to_host(self.losses_there)[:, : self.done].tolist()
         for batch, pair in enumerate(zip(losses, penalties), 1):
             self._checked(batch, *pair)
         return losses, penalties

@@ -112,7 +112,8 @@ def fit(
     On a GPU the data are brought there once, if they take no more than half of the free memory, and the steps become
     CUDA graphs; where that is impossible, a CaptureWarning says why. An epoch then reads five times from the GPU: the losses
     of its batches, the held-out loss, whether all weights are finite, the gradients' norms, and the variances that show a
-    collapse. A progress bar, and callbacks that look at a batch's loss, read besides.
+    collapse. A progress bar, and callbacks that look at a batch's loss, read besides. Data that a callback changes in place
+    between epochs are not brought there again.
 
     Raises
     ------
@@ -224,7 +225,8 @@ class Trainer:
         finally:
             for module, mode in modes:
                 module.training = mode
-            self.last_good = None  # callbacks keep the trainer: not two copies of the model with it
+            # callbacks keep the trainer: not two copies of the model with it, nor the data and graphs on a device
+            self.last_good = self.steps = None
             if self.schedules:
                 self.optimizer.lr = self.base_lr  # the next training begins where this one did
             for callback in callbacks:
@@ -235,7 +237,10 @@ class Trainer:
     def _one_epoch(self, interrupt):
         """One pass through the data; returns its record, or None after Ctrl-C."""
         model, optimizer, started = self.model, self.optimizer, time.perf_counter()
+        before = self.place, self.dtype
         self._locate()
+        if (self.place, self.dtype) != before:  # a callback has moved or converted the model
+            self.steps = steps_of(self)
         self.last_good = model.snapshot(), optimizer.snapshot()
         model.train()
         steps, n = self.steps, len(self.x)
@@ -248,6 +253,7 @@ class Trainer:
             steps.take(batch, start, min(start + self.batch_size, n))
             self.call("on_batch_end", batch, steps.logs())
             if interrupt.is_set() and start + self.batch_size < n:
+                steps.finish()  # is what was learnt a number?
                 return None
         losses, penalties = steps.finish()
         sizes = [min(self.batch_size, n - start) for start in range(0, n, self.batch_size)]
@@ -283,7 +289,7 @@ class Trainer:
 
     def evaluate(self, x, y):
         """The loss over a data set, in evaluation mode."""
-        total, x, y = 0.0, self.steps.here(x), self.steps.here(y)
+        total, (x, y) = 0.0, self.steps.here(x, y) if self.steps else (x, y)
         # a loss of the user's own may be a sum: then only batches of one size are comparable
         size = self.batch_size if callable(self.loss_name) else self.evaluated_at_once
         with self.model.evaluating():
