@@ -75,7 +75,7 @@ def test_a_callback_changes(device, images, change, batch, monkeypatch):
         regularizers[0].strength = 1e-3
         return [Acts(CHANGES[change], 2, batch)]
 
-    as_without_graphs(device, images[:30], monkeypatch, callbacks, regularizers=regularizers)
+    as_without_graphs(device, images, monkeypatch, callbacks, regularizers=regularizers, epochs=2)
 
 
 @pytest.mark.parametrize(
