@@ -119,6 +119,21 @@ def test_methods_that_are_put_on_an_object(device, images, monkeypatch):
         trained(device, images[:30], callbacks=[callback])
 
 
+def test_gradients_that_a_callback_keeps_are_not_written_over(device, images):
+    """Then no graph can be used, and in the end that is said."""
+    kept = []
+
+    class Keeps(Callback):
+        def on_batch_end(self, batch, logs):
+            self.gradient = self.trainer.model.encoder[1].weight.grad
+            kept.append((self.gradient, device.to_host(self.gradient)))
+
+    with pytest.warns(ta.CaptureWarning, match="finds something changed every time.*somebody keeps"):
+        _, history = trained(device, images, callbacks=[Keeps()], epochs=5)
+    assert history["loss"] == trained(device, images, epochs=5)[1]["loss"]
+    assert all(np.array_equal(device.to_host(gradient), values) for gradient, values in kept)
+
+
 def test_a_regularizer_of_the_users_own_runs_as_it_is_written(device, images):
     class Growing(ta.L2):
         def penalty(self, weight):

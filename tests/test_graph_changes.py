@@ -111,6 +111,28 @@ def test_another_tensor_as_a_weight(device):
     assert graphs(alike(device, steps=8, between=between))
 
 
+def test_a_parameter_that_an_optimizer_gets_later(device):
+    class Partly(Training):
+        def step(self, x):
+            self.model.zero_grad()
+            loss = ta.mse_loss(self.model(x), x)
+            loss.backward()
+            self.optimizer.step()
+            return loss
+
+    def make():
+        training = Partly(device)
+        training.optimizer = ta.SGD(training.model[0].parameters(), 0.1)
+        return training
+
+    def between(i, training):
+        if i == 5:
+            training.optimizer.params += training.model[1].parameters()
+            training.optimizer.state += [{}, {}]
+
+    assert graphs(alike(device, steps=8, between=between, make=make))
+
+
 # ---------------------------------------------------------------- in the middle of a step
 
 
@@ -226,6 +248,21 @@ def test_a_step_that_turns_to_another_model(device):
         expected.step(x)
     assert second.numbers() == expected.numbers()
     assert first.optimizer.t == 2
+
+
+def test_what_is_prepared_in_vain_is_given_up(device):
+    """It would be rehearsed for ever, each time for the next step, which then finds evaluation mode."""
+
+    class Changing(Training):
+        def step(self, x):
+            self.model.train()
+            loss = super().step(x)
+            self.model.eval()
+            return loss
+
+    xs = batches(device, 4) * 5
+    with refused("finds something changed every time"):
+        alike(device, xs=xs, make=lambda: Changing(device))
 
 
 def test_a_read_that_the_backend_cannot_count(device, monkeypatch):

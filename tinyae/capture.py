@@ -31,6 +31,11 @@ from .kernels.threads import get_num_threads
 from .program import Program, detached, each
 from .tensor import Tensor, wrap
 
+IN_VAIN = 12  # times in a row that a step is prepared for a repetition and then finds something changed
+IN_VAIN_BECAUSE = (
+    "finds something changed every time: another mode, other arrays, gradients that somebody keeps, or some that were not "
+    "cleared by zero_grad()"
+)
 KINDS = 16  # of arguments whose programs are kept; each has memory of its own
 
 
@@ -72,14 +77,15 @@ def capture(step: Callable[..., Any], *example_batch: Tensor) -> "Captured":
     The first call with arguments of some shapes runs the function as it is. The second does too, and notes what is
     done; the third runs the function beside the program, from the same state, and compares. (Where an argument is the
     same in both, the comparison waits for another one.) From then on Python code in the function is not run any more. A
-    new ``optimizer.lr``, loaded weights, ``model.eval()`` count; what else changes outside of Tensors does not: another
-    activation or layer, a ``print``, numbers that the function writes into arrays itself or keeps as arrays. Checks of
-    values, such as that targets are in [0, 1], are made in the first calls only. If the function does what cannot be
-    repeated (random numbers, ``loss.item()``, an operation without a kernel), a CaptureWarning says so once, and it
+    new ``optimizer.lr``, loaded weights, another Tensor as a weight, ``model.eval()`` count; what else changes outside of
+    Tensors does not: another activation or layer, a ``print``, numbers that the function writes into arrays itself or keeps
+    as arrays. Checks of values, such as that targets are in [0, 1], are made in the first calls only. If the function does
+    what cannot be repeated (random numbers, ``loss.item()``, an operation without a kernel), a CaptureWarning says so once, and it
     goes on running as it is written.
 
     On a GPU the step becomes a CUDA graph (``graph.py``): any operation can be repeated, with a kernel of ours or not, and
-    random numbers too; reading a value or bringing an array from the host cannot.
+    random numbers too; reading a value or bringing an array from the host cannot. There the third call runs the function
+    twice, for to make the graph its Python code is run, while the GPU only takes notes; a ``print`` in it is seen twice.
 
     Raises
     ------
@@ -109,6 +115,7 @@ class Captured:
         self.function = function
         self.reason = None
         self.__name__, self.__doc__ = getattr(function, "__name__", "step"), function.__doc__
+        self._in_vain = 0  # see IN_VAIN
         self._programs = {}  # kind of arguments -> Program; None for those that were met once
         self._lock = threading.Lock()  # a program has one memory: a second thread runs the function
 
@@ -201,8 +208,13 @@ class Captured:
                 return results
             if not program.is_checked:  # the very batch that it was written with: nothing would be seen
                 return detached(self.function(*arguments))
+            self._in_vain = 0
             program.repeat(arrays)
             return program.results()
+        self._in_vain += program is not None
+        if self._in_vain > IN_VAIN:
+            self._give_up(IN_VAIN_BECAUSE)
+            return detached(self.function(*arguments))
         self._programs[kind] = None
         given = copies(arguments)
         if self._place(arguments) is NUMPY:

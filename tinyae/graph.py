@@ -78,7 +78,7 @@ class GraphProgram(Program):
         """
         program = GraphProgram(self.backend)
         program.counters = {purpose: Counter(self.backend, self.generator, purpose) for purpose in self.purposes}
-        for optimizer, _ in self.updates:
+        for optimizer, *_ in self.updates:
             optimizer.places.prepare(optimizer)
 
         def whole():

@@ -43,7 +43,7 @@ class Program:
         self.kept = []  # buffers: to the kernels some are only addresses
         self.leaves = {}  # id of a tensor that the step found -> (the tensor, its array, whether it asks for gradients)
         self.made = {}  # id of a tensor that the step made -> weak reference
-        self.updates = []  # (optimizer, the arrays of its state)
+        self.updates = []  # (optimizer, the arrays of its state, its parameters)
         self.idle = []  # parameters of optimizers that had no gradient
         self.reason = None  # why it cannot be repeated
         self.is_checked = False
@@ -184,7 +184,7 @@ class Program:
                 self.give_up("updates a parameter by a gradient that backward() has not given it so in this step")
         updated = {id(tensor) for tensor, _ in pairs}
         self.idle += [tensor for tensor in optimizer.params if id(tensor) not in updated]
-        self.updates.append((optimizer, arrays_of(optimizer)))
+        self.updates.append((optimizer, arrays_of(optimizer), list(optimizer.params)))
 
     def is_own(self, tensor):
         """Has backward() given a tensor its gradient in this step?"""
@@ -212,8 +212,8 @@ class Program:
         for tensor, array, asks in self.leaves.values():
             if tensor.data is not array or tensor._needs_gradient is not asks:
                 return False
-        for optimizer, arrays in self.updates:
-            if not all(map(operator.is_, arrays, arrays_of(optimizer))):
+        for optimizer, arrays, params in self.updates:
+            if not same(arrays, arrays_of(optimizer)) or not same(params, optimizer.params):
                 return False
         if any(tensor.grad is not None for tensor in [*self.added_to, *self.idle]):
             return False
@@ -247,7 +247,7 @@ class Program:
     def snapshot(self):
         """Copies of all that the step may change."""
         tensors = [(t.data.copy(), None if t.grad is None else t.grad.copy()) for t, _, _ in self.leaves.values()]
-        optimizers = [(o.t, o.settings(), [array.copy() for array in arrays_of(o)]) for o, _ in self.updates]
+        optimizers = [(o.t, o.settings(), [array.copy() for array in arrays_of(o)]) for o, *_ in self.updates]
         return tensors, optimizers, None
 
     def restore(self, snapshot):
@@ -255,7 +255,7 @@ class Program:
         tensors, optimizers, *_ = snapshot
         for (tensor, array, _), (data, gradient) in zip(self.leaves.values(), tensors):
             array[...], tensor.grad = data, gradient
-        for (optimizer, arrays), (t, settings, state) in zip(self.updates, optimizers):
+        for (optimizer, arrays, _), (t, settings, state) in zip(self.updates, optimizers):
             optimizer.t = t
             for name, value in settings.items():
                 setattr(optimizer, name, value)
@@ -293,6 +293,11 @@ def detached(results):
     return each(
         lambda result: wrap(result.data.copy(), result.backend) if isinstance(result, Tensor) else result, results
     )
+
+
+def same(some, others):
+    """Are these the very same objects?"""
+    return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
 def arrays_of(optimizer):

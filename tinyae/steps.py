@@ -9,11 +9,10 @@ losses once in an epoch.
 """
 
 import math
-from operator import is_
 
 from .backend import NUMPY
 from .callbacks import Callback
-from .capture import CaptureWarning
+from .capture import IN_VAIN, IN_VAIN_BECAUSE, CaptureWarning
 from .context import every_time
 from .data import order_of
 from .errors import warn
@@ -21,7 +20,7 @@ from .failures import put_back
 from .graph import GraphProgram
 from .memory import at_hand
 from .nn.module import members
-from .program import written
+from .program import same, written
 from .random import Generator
 from .rows import Rows
 from .tensor import wrap
@@ -199,6 +198,7 @@ class ResidentSteps(Steps):
         self.gather, self.end_of_batch = place.twin("gather"), place.twin("end_of_batch")
         self.graphs = {}  # batch size -> GraphProgram
         self.made_of = []
+        self.in_vain = 0  # steps prepared in a row for repetitions that did not come
         self.reason = None  # why the steps are no graphs
 
     def here(self, x, y):
@@ -227,7 +227,7 @@ class ResidentSteps(Steps):
     def _look_again(self):
         """A callback may have changed anything: is the step made of the same things as its graphs?"""
         found = made_of(self.trainer)
-        if len(found) != len(self.made_of) or not all(map(is_, found, self.made_of)):
+        if not same(found, self.made_of):
             self.made_of, self.graphs = found, {}
             self._note(why_not_repeated(self.trainer))
 
@@ -240,6 +240,7 @@ class ResidentSteps(Steps):
         if self.reason is not None:
             self._step(size)
         elif program is None or not program.holds():
+            self.in_vain += 1
             program = self.graphs[size] = GraphProgram(self.trainer.place)
             program.rehearse(lambda: self._step(size), [])
         elif program.graph is None:
@@ -249,7 +250,10 @@ class ResidentSteps(Steps):
             else:
                 self._step(size)
         else:
+            self.in_vain = 0
             program.repeat([])
+        if self.in_vain > IN_VAIN:
+            self._note(f"the step {IN_VAIN_BECAUSE}")
         if program is not None and program.reason is not None:
             self._note(f"the step {program.reason}")
 
