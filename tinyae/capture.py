@@ -80,8 +80,8 @@ def capture(step: Callable[..., Any], *example_batch: Tensor) -> "Captured":
     new ``optimizer.lr``, loaded weights, another Tensor as a weight, ``model.eval()`` count; what else changes outside of
     Tensors does not: another activation or layer, a ``print``, numbers that the function writes into arrays itself or keeps
     as arrays. Checks of values, such as that targets are in [0, 1], are made in the first calls only. If the function does
-    what cannot be repeated (random numbers, ``loss.item()``, an operation without a kernel), a CaptureWarning says so once, and it
-    goes on running as it is written.
+    what cannot be repeated (random numbers, ``loss.item()``, an operation without a kernel), a CaptureWarning says so
+    once, and it goes on running as it is written.
 
     On a GPU the step becomes a CUDA graph (``graph.py``): any operation can be repeated, with a kernel of ours or not, and
     random numbers too; reading a value or bringing an array from the host cannot. There the third call runs the function

@@ -195,8 +195,9 @@ class Program:
         """A module was called; what tensors do it and its parts have?"""
         self.modes.append((module, module.training))
         for part in module.modules():
-            own = vars(part)
-            self.attributes[id(part)] = own, {name: x for name, x in own.items() if isinstance(x, Tensor)}
+            tensors = {name: x for name, x in vars(part).items() if isinstance(x, Tensor)}
+            if tensors:
+                self.attributes[id(part)] = vars(part), tensors
 
     # ------------------------------------------------------------ to repeat it
 

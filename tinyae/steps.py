@@ -23,6 +23,7 @@ from .nn.module import members
 from .program import same, written
 from .random import Generator
 from .rows import Rows
+from .schedules import Schedule
 from .tensor import wrap
 
 SHARE = 0.5  # of a device's free memory that a data set may take
@@ -220,8 +221,9 @@ class ResidentSteps(Steps):
         self.cursor.fill(0)
         self.place.fill(0)
         self.done = 0
-        self.strangers = [callback for callback in t.callbacks if not is_ours(callback)]
-        self.watched = any(listens(callback, "on_batch_end") for callback in self.strangers)
+        strangers = [callback for callback in t.callbacks if not is_ours(callback)]
+        self.watched = any(listens(callback, "on_batch_end") for callback in strangers)
+        self.looks_each_time = self.watched or any(isinstance(callback, Schedule) for callback in strangers)
         self._look_again()
 
     def _look_again(self):
@@ -234,7 +236,7 @@ class ResidentSteps(Steps):
     def take(self, batch, start, stop):
         size = stop - start
         self.done = batch
-        if self.strangers:
+        if self.looks_each_time:
             self._look_again()
         program = self.graphs.get(size)
         if self.reason is not None:
