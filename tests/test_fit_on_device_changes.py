@@ -61,6 +61,7 @@ CHANGES = {
     "frozen layers": freeze,
     "settings": lambda trainer: setattr(trainer.optimizer, "weight_decay", 0.1),
     "another optimizer": lambda trainer: setattr(trainer, "optimizer", ta.SGD(trainer.model.parameters(), 0.5)),
+    "a bound": lambda trainer: setattr(trainer.callbacks[1], "limit", 1e-3),
     "a regularizer": lambda trainer: setattr(trainer.regularizers[0], "strength", 0.1),
 }
 
@@ -73,7 +74,7 @@ def test_a_callback_changes(device, images, change, batch, monkeypatch):
 
     def callbacks():
         regularizers[0].strength = 1e-3
-        return [Acts(CHANGES[change], 2, batch)]
+        return [Acts(CHANGES[change], 2, batch), ta.ClipNorm(0.1)]
 
     as_without_graphs(device, images, monkeypatch, callbacks, regularizers=regularizers, epochs=2)
 

@@ -37,10 +37,8 @@ class GraphProgram(Program):
         self.purposes = set()  # of the random numbers that it draws
         self.counters = {}  # purpose -> Counter
         self.excused = (0, 0)  # reads and writes by what is no part of the graph
-        self.gradients, self.gradients_after = (
-            [],
-            [],
-        )  # (tensor, its gradient in memory of the graph), without and with None
+        self.gradients_after = []  # (tensor, its gradient when the step is done)
+        self.gradients = []  # the same without those that have none: memory of the graph
         self.own = {}  # id of a tensor -> its gradient, where backward() has given it that in this step
         self.gradients_before = {}  # id of a tensor whose gradient the step changes -> (the tensor, its gradient)
         self.optimizers_before = []  # (optimizer, its step count, its settings)

@@ -71,7 +71,8 @@ def why_not_repeated(trainer):
     if optimizer.needs_closure or not is_ours(optimizer):
         return f"what {optimizer!r} does is not known to be the same in each step"
     for callback in trainer.callbacks:
-        if listens(callback, "on_gradients"):
+        is_repeated = trainer.place.is_device and is_ours(callback)  # clipping, which a graph can do
+        if listens(callback, "on_gradients") and not is_repeated:
             return f"{callback!r} looks at the gradients in the middle of a step"
     return None
 
@@ -90,7 +91,8 @@ def listens(callback, hook):
 
 def made_of(trainer):
     """All that a step is made of besides numbers; when a callback has put something else in its place, this differs."""
-    optimizer, parts = trainer.optimizer, [*trainer.model.modules(), *trainer.regularizers]
+    optimizer, clips = trainer.optimizer, [c for c in trainer.callbacks if listens(c, "on_gradients")]
+    parts = [*trainer.model.modules(), *trainer.regularizers, *clips]
     found = [trainer.loss, optimizer, *optimizer.params]
     for part in parts:
         found += [part, *(value for _, value in members(vars(part)))]
