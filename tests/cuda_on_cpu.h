@@ -1,10 +1,12 @@
 // Plays the GPU for CUDA C that a C++ compiler translates: every CUDA thread is a fiber, one block runs after the other.
 //
-// It is strict where a GPU is silent. Shared memory is full of 0xFF (NaN) when a block begins. Blocks, warps and lanes begin in
-// the middle, so that a missing barrier, or a belief about which block comes last, gives wrong numbers. Lanes that a shuffle
-// cannot read give 0xFF. A thread that waits for what cannot come, an index beyond an array of known size, a null or
-// misaligned pointer and a division by zero end the launch with a message. What runs at the same time on a GPU never does
-// so here: it finds no races between blocks.
+// It is strict where a GPU is silent. Shared memory is full of 0xFF (NaN) when a block begins. Lanes that a shuffle cannot
+// read give 0xFF. A thread that waits for what cannot come, an index beyond an array of known size, a null or
+// misaligned pointer and a division by zero end the launch with a message.
+//
+// A thread runs up to its next barrier or operation of its warp. Which one comes first can be chosen, and which block, so
+// that a missing barrier, or a belief about which block comes last, gives wrong numbers in one order if not in another. What
+// does so only when two threads run at the same time is found by races.cpp, for which there is RACES.
 #pragma once
 #include <limits.h>
 #include <math.h>
@@ -58,6 +60,24 @@ VECTORS(unsigned long long, ulonglong)
 
 static dim3 threadIdx, blockIdx, blockDim, gridDim;
 static const int warpSize = 32;
+
+// ---------------------------------------------------------------- what races.cpp is told
+
+#define HIDDEN __attribute__((visibility("hidden")))
+#ifdef RACES
+#define TOLD ;
+extern "C" HIDDEN char __ehdr_start[], _end[];  // of the library in which all this is
+#else
+#define TOLD {}
+#endif
+extern "C" {
+HIDDEN void races_launch(unsigned blocks, int threads) TOLD
+HIDDEN void races_block(unsigned number) TOLD
+HIDDEN void races_barrier() TOLD
+HIDDEN void races_warp(int first, unsigned lanes) TOLD  // __syncwarp
+HIDDEN void races_fence(int thread) TOLD
+HIDDEN void races_atomic(int thread, bool begins) TOLD
+}
 
 // ---------------------------------------------------------------- fibers
 
@@ -183,6 +203,7 @@ static bool release(Thread *warp, unsigned mask) {
         if (operation == BALLOT) warp[i].result = ballot;
         warp[i].state = READY;
     }
+    if (operation == SYNC) races_warp(warp - threads, here);
     return true;
 }
 
@@ -212,7 +233,7 @@ template <class T> static T shuffle(unsigned mask, T value, int source) {
 
 // ---------------------------------------------------------------- a launch
 
-static bool run_block() {
+static bool run_block(unsigned number) {
 #ifdef __ELF__
     if (__start_cuda_shared) memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared);
 #endif
@@ -221,6 +242,7 @@ static bool run_block() {
         prepare(i);
     }
     waiting = done = 0;
+    races_block(number);
     while (done < count) {
         bool some = false;
         for (int i = 0; i < count; i++) {
@@ -241,6 +263,7 @@ static bool run_block() {
         if (waiting == count) {
             for (int i = 0; i < count; i++) threads[i].state = READY;
             waiting = 0;
+            races_barrier();
         } else if (!some) {
             current = nullptr;
             note("deadlock in block (%u, %u, %u): of %d threads %d wait at __syncthreads, %d for others of their warp, and %d have "
@@ -252,8 +275,23 @@ static bool run_block() {
     return true;
 }
 
+// An order of n things: forwards (0), backwards (1), or one of many in which neighbours are far apart.
+struct Order {
+    unsigned long long n, first, step;
+    Order(unsigned long long n, unsigned number) : n(n), first(0), step(1) {
+        if (number == 1) first = step = n - 1;
+        if (number < 2) return;
+        unsigned long long drawn = number * 0x9E3779B97F4A7C15u;
+        first = (drawn >> 40) % n, step = (drawn >> 16 & 0xffffff) % n;
+        while (gcd(step, n) != 1) step++;
+    }
+    static unsigned long long gcd(unsigned long long a, unsigned long long b) { return b ? gcd(b, a % b) : a; }
+    unsigned long long operator[](unsigned long long i) const { return (first + i * step) % n; }
+};
+
 // Run a kernel; nullptr, or why it has failed.
-static const char *run(const unsigned *grid, const unsigned *block, void (*kernel)(void *), void *data) {
+static const char *run(
+    const unsigned *grid, const unsigned *block, unsigned number, void (*kernel)(void *), void *data) {
     message[0] = 0;
     current = nullptr;
     count = block[0] * block[1] * block[2];
@@ -262,24 +300,46 @@ static const char *run(const unsigned *grid, const unsigned *block, void (*kerne
     blockDim = {block[0], block[1], block[2]};
     body = kernel;
     body_data = data;
-    int warps = (count + 31) / 32, at = 0;
-    for (int w = 0; w < warps; w++) {
-        int first = (w + warps / 2) % warps * 32, lanes = count - first < 32 ? count - first : 32;
-        for (int i = 0; i < lanes; i++) order[at++] = first + (i + lanes / 2) % lanes;
-    }
+    Order of_threads(count, number);
+    for (int i = 0; i < count; i++) order[i] = of_threads[i];
     for (unsigned i = 0; i < (unsigned)count; i++)
         threads[i].index = {i % block[0], i / block[0] % block[1], i / block[0] / block[1]};
     unsigned long long blocks = (unsigned long long)grid[0] * grid[1] * grid[2];
+    Order of_blocks(blocks, number);
+    races_launch(blocks, count);
     for (unsigned long long i = 0; i < blocks; i++) {
-        unsigned long long b = (i + blocks / 2) % blocks;
+        unsigned long long b = of_blocks[i];
         blockIdx = {(unsigned)(b % grid[0]), (unsigned)(b / grid[0] % grid[1]), (unsigned)(b / grid[0] / grid[1])};
-        if (!run_block()) break;
+        if (!run_block(b)) break;
     }
     current = nullptr;
     return message[0] ? message : nullptr;
 }
 
 }  // namespace cuda_on_cpu
+
+#ifdef RACES
+// Which thread is at a place that others can be at, too; -1 if there is none.
+extern "C" HIDDEN __attribute__((no_sanitize("thread"))) int cuda_on_cpu_running(uintptr_t address, bool *shared) {
+    using namespace cuda_on_cpu;
+    uintptr_t own = (uintptr_t)stacks;
+    *shared = __start_cuda_shared && (uintptr_t)__start_cuda_shared <= address && address < (uintptr_t)__stop_cuda_shared;
+    if (*shared) return current - threads;
+    bool ours = (own <= address && address < own + MOST * STACK) || ((uintptr_t)__ehdr_start <= address && address < (uintptr_t)_end);
+    return current && !ours ? current - threads : -1;
+}
+extern "C" HIDDEN void cuda_on_cpu_race(bool writes, bool wrote, unsigned b, unsigned thread, uintptr_t address, void *where) {
+    using namespace cuda_on_cpu;
+    bool shared;
+    cuda_on_cpu_running(address, &shared);
+    dim3 i = threads[thread].index;
+    note("a race: %s%s what thread (%u, %u, %u) of block (%u, %u, %u) has %s, and nothing puts that before this, at +0x%llx.",
+         writes ? "writes" : "reads", shared ? ", in shared memory," : "", i.x, i.y, i.z, b % gridDim.x,
+         b / gridDim.x % gridDim.y, b / gridDim.x / gridDim.y, wrote ? "written" : "read",
+         (unsigned long long)((char *)where - __ehdr_start));
+    leave();
+}
+#endif
 
 // What the compiler calls where -fsanitize=bounds,null,alignment,integer-divide-by-zero finds something.
 struct Found {
@@ -329,113 +389,4 @@ template <class T> static inline T __shfl_xor_sync(unsigned mask, T x, int with,
     return cuda_on_cpu::shuffle(mask, x, (own ^ with) < end ? own ^ with : own);
 }
 
-// ---------------------------------------------------------------- memory
-
-static inline void __threadfence() {}
-static inline void __threadfence_block() {}
-static inline void __threadfence_system() {}
-template <class T> static inline T __ldg(const T *p) { return *p; }
-template <class T> static inline T __ldcs(const T *p) { return *p; }
-template <class T> static inline T __ldcg(const T *p) { return *p; }
-template <class T> static inline void __stcs(T *p, T x) { *p = x; }
-
-#define ATOMIC(name, type, value)                            \
-    static inline type name(type *p, type x) {               \
-        type old = *p;                                       \
-        *p = value;                                          \
-        return old;                                          \
-    }
-#define ATOMICS(type)                                        \
-    ATOMIC(atomicAdd, type, old + x)                         \
-    ATOMIC(atomicExch, type, x)
-ATOMICS(int)
-ATOMICS(unsigned int)
-ATOMICS(unsigned long long)
-ATOMICS(float)
-ATOMIC(atomicAdd, double, old + x)
-#define INTEGER_ATOMICS(type)                                \
-    ATOMIC(atomicMax, type, old > x ? old : x)               \
-    ATOMIC(atomicMin, type, old < x ? old : x)               \
-    ATOMIC(atomicOr, type, old | x)                          \
-    ATOMIC(atomicAnd, type, old & x)                         \
-    static inline type atomicCAS(type *p, type expected, type x) { \
-        type old = *p;                                       \
-        if (old == expected) *p = x;                         \
-        return old;                                          \
-    }
-INTEGER_ATOMICS(int)
-INTEGER_ATOMICS(unsigned int)
-INTEGER_ATOMICS(unsigned long long)
-
-// ---------------------------------------------------------------- mathematics that C++ does not have by these names
-
-#define SMALLER_AND_LARGER(type)                                            \
-    static inline type min(type a, type b) { return b < a ? b : a; }        \
-    static inline type max(type a, type b) { return a < b ? b : a; }
-SMALLER_AND_LARGER(int)
-SMALLER_AND_LARGER(unsigned int)
-SMALLER_AND_LARGER(long)
-SMALLER_AND_LARGER(unsigned long)
-SMALLER_AND_LARGER(long long)
-SMALLER_AND_LARGER(unsigned long long)
-static inline float min(float a, float b) { return fminf(a, b); }  // like CUDA's: NaN is dropped
-static inline float max(float a, float b) { return fmaxf(a, b); }
-static inline double min(double a, double b) { return fmin(a, b); }
-static inline double max(double a, double b) { return fmax(a, b); }
-
-static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
-static inline float rsqrt(float x) { return 1.0f / sqrtf(x); }
-static inline double rsqrt(double x) { return 1.0 / sqrt(x); }
-#define __expf expf  // names that C's library keeps for itself
-#define __logf logf
-#define __sinf sinf
-#define __cosf cosf
-#define __powf powf
-static inline float __fdividef(float a, float b) { return a / b; }
-static inline double sinpi(double x) { return sin(M_PI * x); }
-static inline double cospi(double x) { return cos(M_PI * x); }
-static inline float sinpif(float x) { return (float)sinpi(x); }
-static inline float cospif(float x) { return (float)cospi(x); }
-#if !defined(__USE_GNU)
-static inline void sincosf(float x, float *s, float *c) { *s = sinf(x), *c = cosf(x); }
-static inline void sincos(double x, double *s, double *c) { *s = sin(x), *c = cos(x); }
-#endif
-static inline void sincospi(double x, double *s, double *c) { *s = sinpi(x), *c = cospi(x); }
-static inline void sincospif(float x, float *s, float *c) { *s = sinpif(x), *c = cospif(x); }
-
-// Each product and sum rounded by itself: the compiler of a GPU joins them into one operation otherwise.
-static inline float __fmul_rn(float a, float b) { return a * b; }
-static inline float __fadd_rn(float a, float b) { return a + b; }
-static inline float __fsub_rn(float a, float b) { return a - b; }
-static inline float __fdiv_rn(float a, float b) { return a / b; }
-static inline float __fsqrt_rn(float a) { return sqrtf(a); }
-static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
-static inline double __dmul_rn(double a, double b) { return a * b; }
-static inline double __dadd_rn(double a, double b) { return a + b; }
-static inline double __dsub_rn(double a, double b) { return a - b; }
-static inline double __ddiv_rn(double a, double b) { return a / b; }
-static inline double __dsqrt_rn(double a) { return sqrt(a); }
-static inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
-
-static inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)((unsigned long long)a * b >> 32); }
-static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
-    return (unsigned long long)((unsigned __int128)a * b >> 64);
-}
-static inline int __popc(unsigned x) { return __builtin_popcount(x); }
-static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
-static inline int __ffs(int x) { return __builtin_ffs(x); }
-static inline int __clz(int x) { return x ? __builtin_clz(x) : 32; }
-static inline int __clzll(long long x) { return x ? __builtin_clzll(x) : 64; }
-
-#define SAME_BITS(name, from, to)               \
-    static inline to name(from x) {             \
-        to y;                                   \
-        memcpy(&y, &x, sizeof y);               \
-        return y;                               \
-    }
-SAME_BITS(__float_as_uint, float, unsigned int)
-SAME_BITS(__uint_as_float, unsigned int, float)
-SAME_BITS(__float_as_int, float, int)
-SAME_BITS(__int_as_float, int, float)
-SAME_BITS(__double_as_longlong, double, long long)
-SAME_BITS(__longlong_as_double, long long, double)
+#include "cuda_functions.h"

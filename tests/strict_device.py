@@ -229,7 +229,7 @@ class StrictBackend(Backend):
     def launch_text(self, text, kernel, blocks, threads, *arguments):
         """Run a kernel of any text."""
         arguments = [emulated_cuda.Pointer(a._array) if isinstance(a, DeviceArray) else a for a in arguments]
-        launch = emulated_cuda.kernels_of(text).launch(kernel, blocks, threads, arguments)
+        launch = emulated_cuda.kernels_of(text, emulated_cuda.settings.races).launch(kernel, blocks, threads, arguments)
         if stream.graph is None:
             launch.run(launch.memories)
         else:
