@@ -192,9 +192,7 @@ class Kernels:
             raise LaunchError(
                 f'there is no kernel {name}, extern "C" __global__; there are {", ".join(self.parameters)}.'
             )
-        grid, block = three(name, "blocks", blocks), three(name, "threads", threads)
-        if math.prod(block) > 1024 or block[2] > 64 or max(grid[1:]) > 65535 or grid[0] >= 1 << 31:
-            raise LaunchError(f"{name}: no GPU takes {grid} blocks of {block} threads.")
+        grid, block = sizes(name, blocks, threads)
         if name in self.bounds:
             bound = ctypes.c_longlong.in_dll(self.library, f"bound_of_{name}").value
             if math.prod(block) > bound:
@@ -203,9 +201,9 @@ class Kernels:
         if len(arguments) != len(parameters):
             names = ", ".join(p.name for p in parameters)
             raise LaunchError(f"{name}: was given {len(arguments)} arguments; expected {len(parameters)}: {names}.")
-        sizes = (ctypes.c_longlong * (len(parameters) + 1)).in_dll(self.library, f"sizes_of_{name}")
+        bytes_each = (ctypes.c_longlong * (len(parameters) + 1)).in_dll(self.library, f"sizes_of_{name}")
         values, memories = [], []
-        for i, (parameter, size, given) in enumerate(zip(parameters, sizes, arguments)):
+        for i, (parameter, size, given) in enumerate(zip(parameters, bytes_each, arguments)):
             values.append(packed(f"{name}: argument {i + 1}, {parameter.name},", parameter, size, given))
             memories += [(parameter.name, memory) for memory in memories_in(given)]
         return Launch(self.library, name, grid, block, values, memories)
@@ -245,7 +243,7 @@ def memories_in(given):
     """The memories that an argument gives to a kernel, also by addresses in a struct."""
     if isinstance(given, Pointer):
         return [memory_of(given.array)]
-    if isinstance(given, (np.ndarray, np.void)) and given.nbytes % 8 == 0:
+    if isinstance(given, np.ndarray) and given.nbytes % 8 == 0:
         words = np.frombuffer(given.tobytes(), np.uint64).tolist()
         return [memories[word] for word in words if word in memories]
     return []
@@ -265,6 +263,14 @@ def launcher(before, between, name, parameters):
         f'extern "C" {{ long long sizes_of_{name}[] = {{{sizes}}}; }}\n'
         + (f'extern "C" {{ long long bound_of_{name} = {bound[1]}; }}\n' if bound else "")
     )
+
+
+def sizes(name, blocks, threads):
+    """Blocks and threads as three numbers each, of which a GPU can run so many."""
+    grid, block = three(name, "blocks", blocks), three(name, "threads", threads)
+    if math.prod(block) > 1024 or block[2] > 64 or max(grid[1:]) > 65535 or grid[0] >= 1 << 31:
+        raise LaunchError(f"{name}: no GPU takes {grid} blocks of {block} threads.")
+    return grid, block
 
 
 def three(name, what, given):
@@ -294,7 +300,7 @@ def packed(what, parameter, size, value):
         if parameter.pointer or parameter.type != "double":
             raise LaunchError(f"{what} is the float {value}, which comes as double; {declared}.")
         return ctypes.c_double(value)
-    if isinstance(value, (np.ndarray, np.void)) and value.dtype.names and value.size == 1:
+    if isinstance(value, np.ndarray) and value.dtype.names and value.size == 1:
         if parameter.pointer or parameter.type in POINTEES or value.dtype.itemsize != size:
             raise LaunchError(f"{what} is a struct of {value.dtype.itemsize} bytes; {declared}, of {size} bytes.")
         return (ctypes.c_char * size).from_buffer_copy(value.tobytes())
@@ -325,7 +331,11 @@ def pointer_to(what, declared, parameter, size, array):
     return address
 
 
-@functools.cache
-def kernels_of(text, watched):
+def kernels_of(text):
     """The kernels of a text; compiled once."""
+    return compiled(text, settings.races)
+
+
+@functools.cache
+def compiled(text, watched):
     return Kernels(text, watched)

@@ -68,10 +68,8 @@ def version(text, right, missing=""):
 
 
 def filled(changes):
-    text = LAST
-    for name, value in (RIGHT | changes).items():
-        text = text.replace("{%s}" % name, value)
-    return "int i = threadIdx.x; " + text
+    given = RIGHT | changes
+    return "int i = threadIdx.x; " + re.sub(r"\{(\w+)\}", lambda name: given[name[1]], LAST)
 
 
 BODIES = {f"{name}: right": version(text, True) for name, text in SHARED.items()}
