@@ -105,6 +105,7 @@ struct Thread {
 static Thread threads[MOST], *current;
 static int order[MOST], count, waiting, done;  // waiting: at __syncthreads
 static char *stacks;
+static bool inside;    // a thread, not what runs them
 static void (*body)(void *);
 static void *body_data;
 static char message[1000];  // why the launch has failed
@@ -250,7 +251,9 @@ static bool run_block(unsigned number) {
             if (current->state != READY) continue;
             some = true;
             threadIdx = current->index;
+            inside = true;
             enter();
+            inside = false;
             waiting += current->state == AT_BLOCK;
             if (current->state == DONE) {
                 done++;
@@ -326,7 +329,7 @@ extern "C" HIDDEN __attribute__((no_sanitize("thread"))) int cuda_on_cpu_running
     *shared = __start_cuda_shared && (uintptr_t)__start_cuda_shared <= address && address < (uintptr_t)__stop_cuda_shared;
     if (*shared) return current - threads;
     bool ours = (own <= address && address < own + MOST * STACK) || ((uintptr_t)__ehdr_start <= address && address < (uintptr_t)_end);
-    return current && !ours ? current - threads : -1;
+    return inside && !ours ? current - threads : -1;
 }
 extern "C" HIDDEN void cuda_on_cpu_race(bool writes, bool wrote, unsigned b, unsigned thread, uintptr_t address, void *where) {
     using namespace cuda_on_cpu;

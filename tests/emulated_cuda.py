@@ -32,7 +32,8 @@ COMPILER = shutil.which("g++")
 OPTIONS = ["-std=c++17", "-O1", "-fPIC", "-ffp-contract=off", "-DEMULATED", f"-I{HERE}"]
 # what would end the process, or go unnoticed, ends the launch; a thread's stack has 65 KiB
 CHECKS = ["-Werror=frame-larger-than=32768", "-fsanitize=bounds,null,alignment,integer-divide-by-zero"]
-WATCHED = ["-fsanitize=thread", "-g1", "-DRACES"]  # each access to memory is told to races.cpp
+# each access to memory is told to races.cpp; what g++ finds out about pointers would have it leave out shared memory
+WATCHED = ["-fsanitize=thread", "-fno-tree-pta", "-g1", "-DRACES"]
 POINTEES = {
     "float": "float32", "double": "float64", "bool": "bool", "char": "int8", "signed char": "int8",
     "unsigned char": "uint8", "short": "int16", "unsigned short": "uint16", "int": "int32", "unsigned int": "uint32",

@@ -147,6 +147,29 @@ def test_accesses_of_any_size_and_place(monkeypatch):
                 run(text, f"test{i}", 1, THREADS, np.zeros(200, "f4"))
 
 
+TABLE = """
+struct Table {
+    float factor, own[96];
+    __device__ void fill(float x) { factor = x; for (int i = 0; i < 96; i++) own[i] = i * x; }
+};
+template <class T> __device__ __forceinline__ void scale(float *y, const float *x, bool waits) {
+    __shared__ T table;
+    auto last = [&] { if (threadIdx.x == 95) table.fill(x[0]); };
+    last();
+    if (waits) __syncthreads();
+    y[threadIdx.x] = table.factor + table.own[threadIdx.x];
+}
+extern "C" __global__ void test(float *y, const float *x, long long waits) { scale<Table>(y, x, waits); }"""
+
+
+def test_shared_memory_that_no_pointer_leads_to():
+    """Where g++ sees that an array's address is given to nobody, it would have no access to it watched."""
+    y, _ = run(TABLE, "test", 1, 96, np.zeros(96, "f4"), np.full(1, 2, "f4"), 1)
+    assert np.array_equal(y, 2 + 2 * np.arange(96))
+    with pytest.raises(LaunchError, match="a race: (reads|writes), in shared memory"):
+        run(TABLE, "test", 1, 96, np.zeros(96, "f4"), np.full(1, 2, "f4"), 0)
+
+
 def test_every_launch_of_a_kernel_has_another_order():
     text = "int all = blockDim.x * gridDim.x; y[blockIdx.x * blockDim.x + threadIdx.x] = atomicAdd(y + all, 1.0f);"
     emulated_cuda.launches["test0"] = 0
