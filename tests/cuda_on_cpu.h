@@ -8,6 +8,9 @@
 // that a missing barrier, or a belief about which block comes last, gives wrong numbers in one order if not in another. What
 // does so only when two threads run at the same time is found by races.cpp, for which there is RACES.
 #pragma once
+#ifdef __ELF__
+#include <link.h>
+#endif
 #include <limits.h>
 #include <math.h>
 #include <stdarg.h>
@@ -30,12 +33,9 @@
 #define __launch_bounds__(...)
 #define __restrict__ __restrict
 #define __align__(n) __attribute__((aligned(n)))
-#ifdef __ELF__  // all shared memory in one piece, whose ends the linker tells
-#define __shared__ static __attribute__((section("cuda_shared")))
-extern "C" __attribute__((weak, visibility("hidden"))) char __start_cuda_shared[], __stop_cuda_shared[];
-#else
-#define __shared__ static
-#endif
+// Shared memory is one piece: where the library has what each of the process's threads has of its own. (g++ puts nothing
+// that is in a template into a section that it is told.)
+#define __shared__ static thread_local
 
 // ---------------------------------------------------------------- types
 
@@ -105,6 +105,7 @@ struct Thread {
 static Thread threads[MOST], *current;
 static int order[MOST], count, waiting, done;  // waiting: at __syncthreads
 static char *stacks;
+static char *shared, *shared_end;
 static bool inside;    // a thread, not what runs them
 static void (*body)(void *);
 static void *body_data;
@@ -235,9 +236,7 @@ template <class T> static T shuffle(unsigned mask, T value, int source) {
 // ---------------------------------------------------------------- a launch
 
 static bool run_block(unsigned number) {
-#ifdef __ELF__
-    if (__start_cuda_shared) memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared);
-#endif
+    memset(shared, 0xff, shared_end - shared);
     for (int i = 0; i < count; i++) {
         threads[i].state = READY;
         prepare(i);
@@ -278,6 +277,23 @@ static bool run_block(unsigned number) {
     return true;
 }
 
+#ifdef __ELF__
+static thread_local char some_shared_memory;
+
+// Is this our library? If so, find its shared memory.
+static int find_shared(dl_phdr_info *library, size_t, void *) {
+    bool ours = false;
+    size_t size = 0;
+    for (int i = 0; i < library->dlpi_phnum; i++) {
+        const ElfW(Phdr) &part = library->dlpi_phdr[i];
+        ours |= part.p_type == PT_LOAD && (uintptr_t)threads - library->dlpi_addr - part.p_vaddr < part.p_memsz;
+        if (part.p_type == PT_TLS) size = part.p_memsz;
+    }
+    if (ours) shared = (char *)library->dlpi_tls_data, shared_end = shared + size;
+    return ours;
+}
+#endif
+
 // An order of n things: forwards (0), backwards (1), or one of many in which neighbours are far apart.
 struct Order {
     unsigned long long n, first, step;
@@ -297,6 +313,10 @@ static const char *run(
     const unsigned *grid, const unsigned *block, unsigned number, void (*kernel)(void *), void *data) {
     message[0] = 0;
     current = nullptr;
+#ifdef __ELF__
+    *(volatile char *)&some_shared_memory = 0;  // now there is some
+    dl_iterate_phdr(find_shared, nullptr);
+#endif
     count = block[0] * block[1] * block[2];
     if (!stacks) stacks = (char *)aligned_alloc(64, MOST * STACK);
     gridDim = {grid[0], grid[1], grid[2]};
@@ -323,21 +343,21 @@ static const char *run(
 
 #ifdef RACES
 // Which thread is at a place that others can be at, too; -1 if there is none.
-extern "C" HIDDEN __attribute__((no_sanitize("thread"))) int cuda_on_cpu_running(uintptr_t address, bool *shared) {
+extern "C" HIDDEN __attribute__((no_sanitize("thread"))) int cuda_on_cpu_running(uintptr_t address, bool *in_shared) {
     using namespace cuda_on_cpu;
     uintptr_t own = (uintptr_t)stacks;
-    *shared = __start_cuda_shared && (uintptr_t)__start_cuda_shared <= address && address < (uintptr_t)__stop_cuda_shared;
-    if (*shared) return current - threads;
+    *in_shared = (uintptr_t)shared <= address && address < (uintptr_t)shared_end;
+    if (*in_shared) return inside ? current - threads : -1;
     bool ours = (own <= address && address < own + MOST * STACK) || ((uintptr_t)__ehdr_start <= address && address < (uintptr_t)_end);
     return inside && !ours ? current - threads : -1;
 }
 extern "C" HIDDEN void cuda_on_cpu_race(bool writes, bool wrote, unsigned b, unsigned thread, uintptr_t address, void *where) {
     using namespace cuda_on_cpu;
-    bool shared;
-    cuda_on_cpu_running(address, &shared);
+    bool in_shared;
+    cuda_on_cpu_running(address, &in_shared);
     dim3 i = threads[thread].index;
     note("a race: %s%s what thread (%u, %u, %u) of block (%u, %u, %u) has %s, and nothing puts that before this, at +0x%llx.",
-         writes ? "writes" : "reads", shared ? ", in shared memory," : "", i.x, i.y, i.z, b % gridDim.x,
+         writes ? "writes" : "reads", in_shared ? ", in shared memory," : "", i.x, i.y, i.z, b % gridDim.x,
          b / gridDim.x % gridDim.y, b / gridDim.x / gridDim.y, wrote ? "written" : "read",
          (unsigned long long)((char *)where - __ehdr_start));
     leave();

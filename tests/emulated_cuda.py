@@ -32,7 +32,7 @@ COMPILER = shutil.which("g++")
 OPTIONS = ["-std=c++17", "-O1", "-fPIC", "-ffp-contract=off", "-DEMULATED", f"-I{HERE}"]
 # what would end the process, or go unnoticed, ends the launch; a thread's stack has 65 KiB
 CHECKS = ["-Werror=frame-larger-than=32768", "-fsanitize=bounds,null,alignment,integer-divide-by-zero"]
-# each access to memory is told to races.cpp; what g++ finds out about pointers would have it leave out shared memory
+# each access to memory is told to races.cpp; without the second, not those that g++ believes no other thread can make
 WATCHED = ["-fsanitize=thread", "-fno-tree-pta", "-g1", "-DRACES"]
 POINTEES = {
     "float": "float32", "double": "float64", "bool": "bool", "char": "int8", "signed char": "int8",
@@ -174,7 +174,6 @@ class Kernels:
             text = command("-E", "-P", "-std=c++17", "-DEMULATED", work / "kernels.cpp")
             (work / "plain").write_text(text)
             calls = "\n".join(launcher(*kernel) for kernel in KERNEL.findall(text))
-            # all inside is of this file alone, so that shared memory in templates can be given a section
             (work / "all.cpp").write_text(
                 f'#include "cuda_on_cpu.h"\nnamespace {{\n#line 1 "kernels.cu"\n{self.text}\n#line 1 "launchers"\n}}\n{calls}'
             )

@@ -137,6 +137,14 @@ def test_nothing_is_left_in_shared_memory():
     assert np.isnan(y[:, 0]).all() and (y[:, 1] == 1).all()
 
 
+def test_nothing_is_in_shared_memory_of_templates():
+    text = """
+    template <class T> __device__ void before(T *y) { __shared__ T s[4]; y[blockIdx.x] = s[blockIdx.x]; s[blockIdx.x] = 1; s[2] = 1; }
+    extern "C" __global__ void test(float *y) { before(y); }"""
+    (y,) = run(text, "test", 3, 1, np.zeros(3, "f4"))
+    assert np.isnan(y).all()
+
+
 def test_lanes_that_cannot_be_read():
     (y,) = kernel("y[threadIdx.x] = __shfl_down_sync(0xffffffffu, 1.0f, 8);", 1, 40, np.zeros(40, "f4"))
     assert (y[:32] == 1).all() and np.isnan(y[32:]).all()
