@@ -2,6 +2,10 @@
 
 Arguments are checked as nobody checks them on a GPU: how many, and each against the type in the kernel's text. Device arrays
 lie between guard bands, which are looked at after each launch, and begin full of 0xFF, which is NaN.
+
+The threads and blocks of a kernel run forwards in its first launch, backwards in the second, then in other orders, drawn by
+the number of the launch. EMULATED_ORDER=n in the environment has every launch run in the order n. Besides, ``races.cpp``
+watches every launch: a race is an error, whatever comes out in that order. EMULATED_RACES=0 does without.
 """
 
 import ctypes
@@ -15,16 +19,21 @@ import subprocess
 import tempfile
 import threading
 import weakref
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
 
 HERE = Path(__file__).parent
+OURS = ["cuda_on_cpu.h", "cuda_functions.h", "races.cpp", "emulated_cuda.py"]  # what a compiled kernel depends on
 COMPILER = shutil.which("g++")
 OPTIONS = ["-std=c++17", "-O1", "-fPIC", "-ffp-contract=off", "-DEMULATED", f"-I{HERE}"]
 # what would end the process, or go unnoticed, ends the launch; a thread's stack has 65 KiB
 CHECKS = ["-Werror=frame-larger-than=32768", "-fsanitize=bounds,null,alignment,integer-divide-by-zero"]
+# each access to memory is told to races.cpp; without the second, not those that g++ believes no other thread can make
+WATCHED = ["-fsanitize=thread", "-fno-tree-pta", "-g1", "-DRACES"]
 POINTEES = {
     "float": "float32", "double": "float64", "bool": "bool", "char": "int8", "signed char": "int8",
     "unsigned char": "uint8", "short": "int16", "unsigned short": "uint16", "int": "int32", "unsigned int": "uint32",
@@ -39,6 +48,9 @@ ELEMENTS = {
 }
 KERNEL = re.compile(r'extern\s*"C"\s*__global__\s*([^{;]*?)\bvoid\b\s*([^{;]*?)(\w+)\s*\(([^)]*)\)\s*\{')
 BOUNDS = re.compile(r"__launch_bounds__\s*\(\s*([^,()]*(?:\([^()]*\)[^,()]*)*)")
+LOCATION = re.compile(r"\+(0x[0-9a-f]+)\.$")  # in a message
+settings = SimpleNamespace(order=os.environ.get("EMULATED_ORDER"), races=os.environ.get("EMULATED_RACES") != "0")
+launches = Counter()  # of each kernel, by name
 one_at_a_time = threading.Lock()  # a library has one set of fibers
 
 
@@ -117,8 +129,9 @@ def parameter_of(text):
     return Parameter(kind.removesuffix("*").strip(), found[2], kind.endswith("*"))
 
 
-def command(*arguments):
-    done = subprocess.run([COMPILER, *map(str, arguments)], capture_output=True, text=True)
+def command(*arguments, tool=COMPILER):
+    """What a program prints; a LaunchError if it fails."""
+    done = subprocess.run([tool, *map(str, arguments)], capture_output=True, text=True)
     if done.returncode:
         raise LaunchError(f"g++ refuses these kernels:\n{done.stderr[:5000]}")
     return done.stdout
@@ -135,13 +148,11 @@ def cache_folder():
 
 
 class Kernels:
-    """All kernels of one text, compiled."""
+    """All kernels of one text, compiled; ``watched``: so that races are found."""
 
-    def __init__(self, text):
-        self.text = text
-        key = "\0".join(
-            [text, *(path.read_text() for path in [*sorted(HERE.glob("cuda_*.h")), Path(__file__)]), *OPTIONS]
-        )
+    def __init__(self, text, watched):
+        self.text, self.watched = text, watched
+        key = "\0".join([text, *((HERE / name).read_text() for name in OURS), str(watched), *OPTIONS])
         name = hashlib.sha256(key.encode()).hexdigest()[:24]
         library, plain = cache_folder() / f"{name}.so", cache_folder() / f"{name}.txt"
         if not (library.exists() and plain.exists()):
@@ -164,12 +175,15 @@ class Kernels:
             text = command("-E", "-P", "-std=c++17", "-DEMULATED", work / "kernels.cpp")
             (work / "plain").write_text(text)
             calls = "\n".join(launcher(*kernel) for kernel in KERNEL.findall(text))
-            # all inside is of this file alone, so that shared memory in templates can be given a section
             (work / "all.cpp").write_text(
                 f'#include "cuda_on_cpu.h"\nnamespace {{\n#line 1 "kernels.cu"\n{self.text}\n#line 1 "launchers"\n}}\n{calls}'
             )
-            command(*OPTIONS, *CHECKS, "-c", work / "all.cpp", "-o", work / "all.o")
-            command("-shared", work / "all.o", "-o", work / "all.so")
+            objects = [work / "all.o"]
+            command(*OPTIONS, *CHECKS, *(WATCHED if self.watched else []), "-c", work / "all.cpp", "-o", objects[0])
+            if self.watched:
+                objects.append(work / "races.o")
+                command("-std=c++17", "-O2", "-fPIC", "-c", HERE / "races.cpp", "-o", objects[1])
+            command("-shared", *objects, "-o", work / "all.so")
             os.replace(work / "plain", plain)
             os.replace(work / "all.so", library)
 
@@ -179,9 +193,7 @@ class Kernels:
             raise LaunchError(
                 f'there is no kernel {name}, extern "C" __global__; there are {", ".join(self.parameters)}.'
             )
-        grid, block = three(name, "blocks", blocks), three(name, "threads", threads)
-        if math.prod(block) > 1024 or block[2] > 64 or max(grid[1:]) > 65535 or grid[0] >= 1 << 31:
-            raise LaunchError(f"{name}: no GPU takes {grid} blocks of {block} threads.")
+        grid, block = sizes(name, blocks, threads)
         if name in self.bounds:
             bound = ctypes.c_longlong.in_dll(self.library, f"bound_of_{name}").value
             if math.prod(block) > bound:
@@ -190,39 +202,49 @@ class Kernels:
         if len(arguments) != len(parameters):
             names = ", ".join(p.name for p in parameters)
             raise LaunchError(f"{name}: was given {len(arguments)} arguments; expected {len(parameters)}: {names}.")
-        sizes = (ctypes.c_longlong * (len(parameters) + 1)).in_dll(self.library, f"sizes_of_{name}")
+        bytes_each = (ctypes.c_longlong * (len(parameters) + 1)).in_dll(self.library, f"sizes_of_{name}")
         values, memories = [], []
-        for i, (parameter, size, given) in enumerate(zip(parameters, sizes, arguments)):
+        for i, (parameter, size, given) in enumerate(zip(parameters, bytes_each, arguments)):
             values.append(packed(f"{name}: argument {i + 1}, {parameter.name},", parameter, size, given))
             memories += [(parameter.name, memory) for memory in memories_in(given)]
-        return Launch(getattr(self.library, f"launch_{name}"), name, grid, block, values, memories)
+        return Launch(self.library, name, grid, block, values, memories)
 
 
 class Launch:
     """A kernel with its arguments: numbers and addresses, which stay what they are, as in a CUDA graph."""
 
-    def __init__(self, function, name, grid, block, values, memories):
-        self.function, self.name, self.values, self.memories = function, name, values, memories
-        function.restype = ctypes.c_char_p
+    def __init__(self, library, name, grid, block, values, memories):
+        self.library, self.name, self.values, self.memories = library, name, values, memories
+        self.function = getattr(library, f"launch_{name}")
+        self.function.restype = ctypes.c_char_p
         self.grid, self.block = (ctypes.c_uint * 3)(*grid), (ctypes.c_uint * 3)(*block)
         self.places = (ctypes.c_void_p * (len(values) + 1))(*map(ctypes.addressof, values))
 
     def run(self, memories):
         """Run it; the arrays that it was given are in these memories, whose guard bands are looked at."""
         with one_at_a_time:
-            message = self.function(self.grid, self.block, self.places)
+            order = launches[self.name] if settings.order is None else int(settings.order)
+            launches[self.name] += 1
+            message = self.function(self.grid, self.block, order, self.places)
         if message:
-            raise LaunchError(f"{self.name}: {message.decode()}")
+            found = LOCATION.sub(lambda place: line_of(self.library._name, place[1]), message.decode())
+            raise LaunchError(f"{self.name}, in the order {order}: {found}")
         for parameter, memory in memories:
             if wrong := damage(memory):
                 raise LaunchError(f"{self.name}: {wrong} of {parameter}.")
+
+
+def line_of(library, place):
+    """A place in a library as file and line, if it is known."""
+    tool = shutil.which("addr2line")
+    return f"{command('-s', '-e', library, place, tool=tool).split()[0]}." if tool else f"{place}."
 
 
 def memories_in(given):
     """The memories that an argument gives to a kernel, also by addresses in a struct."""
     if isinstance(given, Pointer):
         return [memory_of(given.array)]
-    if isinstance(given, (np.ndarray, np.void)) and given.nbytes % 8 == 0:
+    if isinstance(given, np.ndarray) and given.nbytes % 8 == 0:
         words = np.frombuffer(given.tobytes(), np.uint64).tolist()
         return [memories[word] for word in words if word in memories]
     return []
@@ -237,11 +259,19 @@ def launcher(before, between, name, parameters):
     sizes = ", ".join([*(f"sizeof({p.type})" for p in declared), "0"])
     bound = BOUNDS.search(before + between)
     return (
-        f'extern "C" const char *launch_{name}(const unsigned *grid, const unsigned *block, void **values) {{\n'
-        f"    return cuda_on_cpu::run(grid, block, [](void *data) {{ void **values = (void **)data; {name}({values}); }}, values);\n}}\n"
+        f'extern "C" const char *launch_{name}(const unsigned *grid, const unsigned *block, unsigned order, void **values) {{\n'
+        f"    return cuda_on_cpu::run(\n        grid, block, order, [](void *data) {{ void **values = (void **)data; {name}({values}); }}, values);\n}}\n"
         f'extern "C" {{ long long sizes_of_{name}[] = {{{sizes}}}; }}\n'
         + (f'extern "C" {{ long long bound_of_{name} = {bound[1]}; }}\n' if bound else "")
     )
+
+
+def sizes(name, blocks, threads):
+    """Blocks and threads as three numbers each, of which a GPU can run so many."""
+    grid, block = three(name, "blocks", blocks), three(name, "threads", threads)
+    if math.prod(block) > 1024 or block[2] > 64 or max(grid[1:]) > 65535 or grid[0] >= 1 << 31:
+        raise LaunchError(f"{name}: no GPU takes {grid} blocks of {block} threads.")
+    return grid, block
 
 
 def three(name, what, given):
@@ -271,7 +301,7 @@ def packed(what, parameter, size, value):
         if parameter.pointer or parameter.type != "double":
             raise LaunchError(f"{what} is the float {value}, which comes as double; {declared}.")
         return ctypes.c_double(value)
-    if isinstance(value, (np.ndarray, np.void)) and value.dtype.names and value.size == 1:
+    if isinstance(value, np.ndarray) and value.dtype.names and value.size == 1:
         if parameter.pointer or parameter.type in POINTEES or value.dtype.itemsize != size:
             raise LaunchError(f"{what} is a struct of {value.dtype.itemsize} bytes; {declared}, of {size} bytes.")
         return (ctypes.c_char * size).from_buffer_copy(value.tobytes())
@@ -302,7 +332,11 @@ def pointer_to(what, declared, parameter, size, array):
     return address
 
 
-@functools.cache
 def kernels_of(text):
     """The kernels of a text; compiled once."""
-    return Kernels(text)
+    return compiled(text, settings.races)
+
+
+@functools.cache
+def compiled(text, watched):
+    return Kernels(text, watched)

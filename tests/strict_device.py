@@ -6,6 +6,7 @@ by ``emulated_cuda`` (where g++ is missing, there are none), and graphs are note
 """
 
 import contextlib
+import math
 import types
 
 import numpy as np
@@ -223,6 +224,11 @@ class StrictBackend(Backend):
 
     def launch(self, file, kernel, dtype, blocks, threads, *arguments):
         """Run a kernel of ``tinyae/kernels/cuda``."""
+        size = math.prod(threads) if isinstance(threads, tuple) else threads
+        if size > 256 and kernel not in emulated_cuda.kernels_of(cuda.source(file, np.dtype(dtype))).bounds:
+            raise emulated_cuda.LaunchError(
+                f"{kernel}: {size} threads without __launch_bounds__, so the compiler may give each more registers than there are."
+            )
         self.launch_text(cuda.source(file, np.dtype(dtype)), kernel, blocks, threads, *arguments)
 
     def launch_text(self, text, kernel, blocks, threads, *arguments):

@@ -11,6 +11,7 @@ partial sums of W's gradient           at most ``BLOCKS`` tiles, 8 MB of float32
 """
 
 from functools import lru_cache
+from math import prod
 
 import numpy as np
 
@@ -19,7 +20,8 @@ from ..backend import FLOATS, backend_of_xp
 from .dense_layers import CODES
 from .gpu_sweeps import PACK, PHASES, Axis, Sweep, blocks_of, packs, swept, weight_gradients
 
-LARGEST = 2**31  # indices are ints
+LARGEST = 2**31 - 2**12  # indices are ints, and those of a last block go beyond the end
+MOST_CHANNELS = 65535 * 32  # so many blocks a grid can have along y
 LARGEST_POOL = 255  # places in a window: its winner is a byte
 
 
@@ -73,9 +75,10 @@ def plan_of_transposed(shape, W_shape, stride, padding, output_padding):
 
 
 def both_ways(N, C, O, forth, back):
-    """The two sweeps, or None where ints cannot number their pixels."""
+    """The two sweeps, or None where ints cannot number their pixels, or a grid their channels."""
     sweeps = Sweep(N, C, O, *forth), Sweep(N, O, C, *back, turned=True)
-    return sweeps if max(sweep.largest for sweep in sweeps) < LARGEST else None
+    fit = max(sweep.largest for sweep in sweeps) < LARGEST and max(C, O) <= MOST_CHANNELS
+    return sweeps if fit else None
 
 
 def gradients(backend, sweeps, X, W, gZ, needed):
@@ -190,12 +193,14 @@ WINDOW = np.dtype(
 @lru_cache(maxsize=200)
 def window_of(shape, size, stride, padding):
     """How the kernels are told of windows; None, if they do not take them, or the definition says what is wrong."""
-    if size[0] * size[1] > LARGEST_POOL or np.prod(shape) >= LARGEST:
+    if size[0] * size[1] > LARGEST_POOL or prod(shape) >= LARGEST:
         return None
     for n, k, pad in zip(shape[1:3], size, padding):
         if max(pad) >= k or n + sum(pad) < k:
             return None
     out = [(n + sum(pad) - k) // s + 1 for n, k, s, pad in zip(shape[1:3], size, stride, padding)]
+    if shape[0] * out[0] * out[1] * shape[3] >= LARGEST:
+        return None
     before = [pad[0] for pad in padding]
     return np.array((*shape, *out, size, stride, before), WINDOW)
 

@@ -116,7 +116,9 @@ class Sweep:
         self.panel_with_ones = self.panel + self.phases * out
         self.plain = self.phases == 1 and rows.span == columns.span == 1 and not turned  # then P is W
         self.largest = max(
-            N * rows.targets * columns.targets * out, N * rows.sources * columns.sources * channels, self.panel
+            N * rows.targets * columns.targets * out,
+            N * rows.sources * columns.sources * channels,
+            self.panel_with_ones,
         )
 
 
@@ -192,7 +194,7 @@ def weight_gradients(backend, sweep, X, gZ):
         "weights",
         f"weights_{kind}",
         dtype,
-        (parts, tiles, sweep.phases),
+        (tiles, parts, sweep.phases),
         THREADS,
         X,
         gZ,

@@ -45,15 +45,17 @@ template <class T> __device__ __forceinline__ T block_sum(T x, T *places) {
 }
 
 // Is this block the last of its grid to come here? All threads ask; what the others have written before can then be read.
-// `ticket` is one number, 0 before and after.
+// `ticket` is one number, 0 before and after. The fences belong to the thread that takes part in the atomic operation, after
+// one barrier and before the other: so each passes on what all threads of a block have written, or may read.
 __device__ __forceinline__ bool is_last_block(unsigned int *ticket) {
     __shared__ bool last;
-    __threadfence();
     __syncthreads();
-    if (threadIdx.x == 0) {
+    if (threadIdx.x + threadIdx.y + threadIdx.z == 0) {
         unsigned int blocks = gridDim.x * gridDim.y * gridDim.z;
+        __threadfence();
         last = atomicAdd(ticket, 1u) == blocks - 1;
-        if (last) *ticket = 0;
+        __threadfence();
+        if (last) atomicExch(ticket, 0u);
     }
     __syncthreads();
     return last;

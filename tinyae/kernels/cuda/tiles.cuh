@@ -60,7 +60,8 @@ INLINE float to_tf32(float x) {
 }
 
 // c += a b by one warp: a is 16 x 8, b 8 x 8. Of thread 4 g + t these are a's elements (g, t), (g + 8, t), (g, t + 4)
-// and (g + 8, t + 4), b's (t, g) and (t + 4, g), and c's (g, 2 t) and (g, 2 t + 1) in ``high``, row g + 8 in ``low``.
+// and (g + 8, t + 4), b's (t, g) and (t + 4, g), and c's (g, 2 t) and (g, 2 t + 1) in ``high``, row g + 8 in ``low``. All threads of the warp must
+// come here together: volatile keeps the compiler from moving this to where only some of them need it.
 INLINE void mma(float (&high)[2], float (&low)[2], const float (&a)[4], const float (&b)[2]) {
 #ifdef EMULATED
     __shared__ float all[THREADS][6];
@@ -78,10 +79,10 @@ INLINE void mma(float (&high)[2], float (&low)[2], const float (&a)[4], const fl
 #else
     unsigned int a0 = __float_as_uint(a[0]), a1 = __float_as_uint(a[1]), a2 = __float_as_uint(a[2]);
     unsigned int a3 = __float_as_uint(a[3]), b0 = __float_as_uint(b[0]), b1 = __float_as_uint(b[1]);
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
-        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(high[0]), "+f"(high[1]), "+f"(low[0]), "+f"(low[1])
-        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(high[0]), "+f"(high[1]), "+f"(low[0]), "+f"(low[1])
+                 : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 #endif
 }
 

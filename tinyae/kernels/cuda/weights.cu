@@ -5,17 +5,18 @@
 #include "tiles.cuh"
 
 // P's gradient = patches^T gZ, and as its last row, where the patches would have a 1, the sum of gZ: b's gradient. The
-// long sum over pixels is divided among the blocks blockIdx.x, ``chunk`` targets each, whose sums go to
-// parts[blockIdx.x].
-// Tile: M rows (place, channel) x N channels of Z, numbered by blockIdx.y; blockIdx.z is the phase.
+// long sum over pixels is divided among the blocks blockIdx.y, ``chunk`` targets each, whose sums go to
+// parts[blockIdx.y].
+// Tile: M rows (place, channel) x N channels of Z, numbered by blockIdx.x, of which there can be the most;
+// blockIdx.z is the phase.
 template <class Product, int V>
 INLINE void weights(const REAL *X, const REAL *gZ, REAL *parts, int size, int chunk, const Sweep &s) {
     enum { M = Product::M, N = Product::N, RUN = Product::RUN };
     __align__(16) __shared__ REAL A[2][INNER][M + 8], B[2][INNER][N + 8];
     Phase phase(s, blockIdx.z, 1);
-    int wide = (s.out + N - 1) / N, k0 = blockIdx.y / wide * M, n0 = blockIdx.y % wide * N;
+    int wide = (s.out + N - 1) / N, k0 = blockIdx.x / wide * M, n0 = blockIdx.x % wide * N;
     if (k0 > phase.K) return;
-    int from = min((int)blockIdx.x * chunk, phase.targets), to = min(from + chunk, phase.targets);
+    int from = min((int)blockIdx.y * chunk, phase.targets), to = min(from + chunk, phase.targets);
 
     enum { ACROSS = M / V, DOWN = THREADS / ACROSS, LOADS = (INNER + DOWN - 1) / DOWN };
     enum { B_ACROSS = N / V, B_DOWN = THREADS / B_ACROSS, B_LOADS = (INNER + B_DOWN - 1) / B_DOWN };
@@ -69,7 +70,7 @@ INLINE void weights(const REAL *X, const REAL *gZ, REAL *parts, int size, int ch
         __syncthreads();
     }
 
-    REAL *part = parts + (long long)blockIdx.x * size + (long long)phase.start * s.out;
+    REAL *part = parts + (long long)blockIdx.y * size + (long long)phase.start * s.out;
 #pragma unroll
     for (int i = 0; i < Product::ROWS; ++i)
         for (int j = 0; j < Product::RUNS; ++j)
@@ -94,12 +95,12 @@ extern "C" __global__ void weights_64x32_tf32(WEIGHT_ARGUMENTS) {
     weights<Tf32<64, 32, 4, true>, PACK>(X, gZ, parts, size, chunk, s);
 }
 
-// The same for up to NARROW channels of Z: each thread has a row. Tile: THREADS rows, numbered by blockIdx.y.
+// The same for up to NARROW channels of Z: each thread has a row. Tile: THREADS rows, numbered by blockIdx.x.
 extern "C" __global__ void weights_narrow(WEIGHT_ARGUMENTS) {
     Phase phase(s, blockIdx.z, 1);
-    int k = blockIdx.y * THREADS + threadIdx.x;
+    int k = blockIdx.x * THREADS + threadIdx.x;
     if (k > phase.K) return;
-    int from = min((int)(blockIdx.x * chunk), phase.targets), to = min(from + (int)chunk, phase.targets);
+    int from = min((int)(blockIdx.y * chunk), phase.targets), to = min(from + (int)chunk, phase.targets);
     Inner place(s, phase, k);
     int down = place.down(s), across = place.across(s);
     Target t(phase, from);
@@ -113,7 +114,7 @@ extern "C" __global__ void weights_narrow(WEIGHT_ARGUMENTS) {
         for (int o = 0; o < NARROW; ++o)
             if (o < s.out) sum[o] += x * g[o];
     }
-    REAL *part = parts + (long long)blockIdx.x * size + ((long long)phase.start + k) * s.out;
+    REAL *part = parts + (long long)blockIdx.y * size + ((long long)phase.start + k) * s.out;
     for (int o = 0; o < NARROW; ++o)
         if (o < s.out) part[o] = sum[o];
 }
