@@ -64,6 +64,14 @@ def test_sum_by_all_that_is_shared(n, rng):
     assert np.isclose(total[0], x.sum(dtype="f8"), atol=1e-4)
 
 
+def test_two_sums_of_a_block_one_after_the_other():
+    text = (
+        "__shared__ float places[WARP]; y[threadIdx.x] = block_sum(1.0f, places) + block_sum(y[threadIdx.x], places);"
+    )
+    (y,) = kernel(text, 1, 256, np.arange(256, dtype="f4"))
+    assert y[0] == 256 + 255 * 128
+
+
 def test_every_thread_of_a_grid():
     text = """
     int block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x, size = blockDim.x * blockDim.y * blockDim.z;
