@@ -26,10 +26,14 @@ class Field:
     ----------
     workers : {contestant: Worker}
     cases : {name: Case}
+    contestants : {contestant: Entry}, optional
+        The table in which they stand.
+    tolerance : float, optional
+        How far their losses may be from those by hand.
     """
 
-    def __init__(self, workers, cases):
-        self.workers, self.cases = workers, cases
+    def __init__(self, workers, cases, contestants=CONTESTANTS, tolerance=TOLERANCE):
+        self.workers, self.cases, self.contestants, self.tolerance = workers, cases, contestants, tolerance
         self.taking_part = {}  # name of a case -> contestants
         self.agreement, self.left_out, self.disagreed = [], [], False
 
@@ -44,7 +48,7 @@ class Field:
         """
         steps = max(map(len, references.values()))
         print(f"losses of {steps} steps, largest relative difference from plain NumPy in float64:")
-        width = max(map(len, CONTESTANTS))
+        width = max(map(len, self.contestants))
         print(" " * width, *(f"{case:>10}" for case in references))
         for name in self.workers:
             shown = [self.check_one(name, case, losses) for case, losses in references.items()]
@@ -54,7 +58,7 @@ class Field:
     def check_one(self, name, case, reference):
         """Compare one contestant in one case; returns what to show."""
         taking_part = self.taking_part.setdefault(case, [])
-        if self.cases[case].model.kind not in CONTESTANTS[name].kinds:
+        if self.cases[case].model.kind not in self.contestants[name].kinds:
             return "-"
         try:
             losses = self.workers[name].ask("prepare", self.cases[case], len(reference))
@@ -63,11 +67,13 @@ class Field:
             return "left out"
         difference = largest_difference(losses, reference)
         self.agreement.append({"case": self.cases[case].title, "contestant": name, "largest_difference": difference})
-        if difference <= TOLERANCE:
+        if difference <= self.tolerance:
             taking_part.append(name)
         else:
             self.disagreed = True
-            self.leave_out(case, name, f"its losses differ by {difference:.1e}, allowed are {TOLERANCE:.0e}: not timed")
+            self.leave_out(
+                case, name, f"its losses differ by {difference:.1e}, allowed are {self.tolerance:.0e}: not timed"
+            )
         return f"{difference:.1e}"
 
     def print_left_out(self):

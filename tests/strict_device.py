@@ -8,7 +8,6 @@ by ``emulated_cuda`` (where g++ is missing, there are none), and graphs are note
 import contextlib
 import math
 import types
-from importlib.util import find_spec
 
 import numpy as np
 
@@ -175,7 +174,7 @@ class StrictBackend(Backend):
     xp = StrictModule("strict")
     array_type = DeviceArray
     is_device = True
-    twins_in = ".kernels.gpu" if emulated_cuda.COMPILER and find_spec("tinyae.kernels.gpu") else None
+    twins_in = ".kernels.gpu" if emulated_cuda.COMPILER else None
     free = None
     capability = 80
     reads, silent_reads = property(lambda self: stream.reads), property(lambda self: stream.silent_reads)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -38,9 +39,29 @@ def test_info_says_what_is_here_and_how_to_get_what_is_not(monkeypatch, capsys):
         or "pip install" in about["backends"]["cupy"]
         or "nvidia-smi" in about["backends"]["cupy"]
     )
+    assert "cupy-cuda" in about["libraries"]["cupy"]  # the one that is installed, or how to get one
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     code, about, _, _ = tinyae("info --json", monkeypatch, capsys)
     assert code == 0 and "pip install threadpoolctl" in about["blas"][0]
+
+
+@pytest.mark.parametrize(
+    "packages, said",
+    [
+        ([], "not installed: pip install 'cupy-cuda12x[ctk]'"),
+        (["cupy-cuda12x"], "14.2.0 (cupy-cuda12x)"),
+        (["cupy-cuda12x", "cupy-cuda13x"], "2 CuPy packages are installed"),
+    ],
+)
+def test_info_says_which_cupy_is_installed(packages, said, monkeypatch):
+    from importlib import metadata
+
+    from tinyae import info
+
+    found = [SimpleNamespace(metadata={"Name": name}) for name in packages]
+    monkeypatch.setattr(metadata, "distributions", lambda: found)
+    monkeypatch.setattr(info, "version", lambda name: "14.2.0")
+    assert said in info.installed_cupy()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -5,14 +5,20 @@ failure, and so is every warning.
 """
 
 import ctypes
+import hashlib
+import os
 import re
+from concurrent.futures import ThreadPoolExecutor
+from tempfile import NamedTemporaryFile
 
 import pytest
 
 from tinyae.kernels import cuda
 
+from .emulated_cuda import cache_folder
+
 GENERATIONS = ["sm_75", "sm_80", "sm_90", "sm_100"]  # Turing, Ampere, Hopper, Blackwell
-CUPY_OPTIONS = ["-ftz=true", "--device-as-default-execution-space"]  # which it adds to ours
+OPTIONS = [*cuda.OPTIONS, "-ftz=true", "--device-as-default-execution-space"]  # the last two are added by CuPy
 NAME, SPILLS = re.compile(r"'(\w+)'"), re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
 USED = re.compile(r"Used \d+ registers.*")
 
@@ -28,12 +34,35 @@ def nvrtc():
         pytest.skip(reason)
 
 
+@pytest.fixture(scope="module")
+def reports(nvrtc, request):
+    """{(file, dtype, generation): Future of NVRTC's report} of all that was asked for; compiled on all cores."""
+    given = [item.callspec.params for item in request.session.items if item.name.startswith("test_kernels[")]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        wanted = [(given["file"], given["dtype"], given["generation"]) for given in given]
+        yield {key: pool.submit(once_compiled, nvrtc, cuda.source(*key[:2]), key[2]) for key in wanted}
+
+
+def once_compiled(nvrtc, text, generation):
+    """NVRTC's report, from the day when it was told the same."""
+    version = (ctypes.c_int * 2)()
+    nvrtc.nvrtcVersion(version, ctypes.byref(version, ctypes.sizeof(ctypes.c_int)))
+    key = repr([text, generation, *version, OPTIONS])
+    path = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.log"
+    if not path.exists():
+        report = compiled(nvrtc, text, generation)
+        with NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            file.write(report)
+        os.replace(file.name, path)
+    return path.read_text()
+
+
 def compiled(nvrtc, text, generation):
     """NVRTC's report; an AssertionError with its message if it refuses the text."""
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None) == 0
     try:
-        flags = [f"-arch={generation}", "--ptxas-options=-v", *cuda.OPTIONS, *CUPY_OPTIONS]
+        flags = [f"-arch={generation}", "--ptxas-options=-v", *OPTIONS]
         flags = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
         status = nvrtc.nvrtcCompileProgram(program, len(flags), flags)
         assert nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size)) == 0
@@ -60,9 +89,8 @@ def assert_clean(report):
 @pytest.mark.parametrize("generation", GENERATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("file", cuda.files())
-def test_kernels(nvrtc, file, dtype, generation):
-    text = cuda.source(file, dtype)
-    kernels = assert_clean(compiled(nvrtc, text, generation))
+def test_kernels(reports, file, dtype, generation):
+    kernels = assert_clean(reports[file, dtype, generation].result())
     assert kernels, f'{file}.cu has no extern "C" __global__ function'
 
 

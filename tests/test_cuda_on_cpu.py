@@ -262,6 +262,19 @@ def test_kernels_made_by_macros():
     assert run(text, "two", 1, 1, np.zeros(1, "f4"))[0] == 2
 
 
+def test_slow_switches(monkeypatch):
+    """Where there is no short way from fiber to fiber, the system's is taken."""
+    monkeypatch.setattr(emulated_cuda, "OPTIONS", [*emulated_cuda.OPTIONS, "-DSLOW_SWITCH"])
+    y = strict.asarray(np.zeros(64, "f4"))
+    text = body(
+        "__shared__ float s[64]; s[threadIdx.x] = threadIdx.x; __syncthreads(); y[threadIdx.x] = s[63 - threadIdx.x];"
+    )
+    for watched in (False, True):
+        launch = emulated_cuda.Kernels(text, watched).launch("test", 1, 64, [emulated_cuda.Pointer(y._array)])
+        launch.run(launch.memories)
+    assert strict.to_host(y).tolist() == list(range(63, -1, -1))
+
+
 def test_several_processes_compile_at_once(tmp_path, monkeypatch):
     """None of them loads what another has written by half."""
     code = (

@@ -1,5 +1,7 @@
 """The backend on a real GPU; everywhere else it is skipped, and ``test_cupy_backend.py`` shows what is asked of CuPy."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -86,3 +88,36 @@ def test_tf32_is_near_and_float32_is_exact(gpu, rng):
     finally:
         ta.set_matmul_precision("float32")
     assert off() < 1e-3 and rounded < 0.2
+
+
+@pytest.mark.parametrize("way", ["as it is", "captured", "fit"])
+def test_memory_does_not_grow_over_1000_steps(way, gpu, rng):
+    ta.manual_seed(0)
+    model = ta.Sequential(ta.Dense(50, 20, "relu"), ta.Dropout(0.1), ta.Dense(20, 50, "sigmoid")).to("cupy")
+    optimizer, images = ta.Adam(model.parameters()), rng.random((320, 50), dtype=np.float32)
+    x = ta.Tensor(images[:32]).to("cupy")
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = ta.mse_loss(model(x), x)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = {"as it is": step, "captured": ta.capture(step), "fit": None}[way]
+
+    def steps(n):
+        if run is None:
+            ta.fit(model, images, images, n // 10, 32, optimizer=optimizer, progress=False)
+        else:
+            for _ in range(n):
+                run(x)
+        gpu.synchronize()
+        gc.collect()
+        gpu.release()
+        return gpu.xp.get_default_memory_pool().used_bytes(), gpu.memory()[0]
+
+    steps(20)
+    used, free = steps(20)
+    used_later, free_later = steps(1000)
+    assert used_later <= used and free_later >= free - 2**22

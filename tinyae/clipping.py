@@ -8,7 +8,6 @@ algorithm 1.
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 from .callbacks import Callback
 from .context import unrepeatable
@@ -23,23 +22,48 @@ def clip_by_norm(params: Iterable[Tensor], limit: float) -> float:
     """
     limit = require_number("clip_by_norm", "limit", limit, above=0)
     unrepeatable("clips gradients, for which there is no kernel")
-    graded: list[tuple[Tensor, Any]] = [(p, g) for p in params if (g := p.grad) is not None]
-    # in float64: the sum of squares of large float32 gradients would overflow
-    squares = [p.backend.read((g.astype("float64") ** 2).sum()) for p, g in graded]
-    norm = math.sqrt(math.fsum(squares))
+    graded = with_gradients(params)
+    norm = math.sqrt(math.fsum(p.backend.read(square_sum(g)) for p, g in graded))
     if limit < norm < math.inf:
         for p, g in graded:
             p.grad = g * p.dtype.type(limit / norm)
     return norm
 
 
+def clip_on_device(params, limit):
+    """The same where to look at the norm would be to wait for it: the device decides, and writes over the gradients.
+
+    A step that does this can be captured.
+    """
+    graded = with_gradients(params)
+    if not graded:
+        return
+    xp = graded[0][0].backend.xp
+    norm = xp.sqrt(xp.stack([square_sum(g) for _, g in graded]).sum())
+    share = xp.where((norm > limit) & (norm < math.inf), limit / norm, 1.0)
+    for p, g in graded:
+        g *= share.astype(p.dtype)
+
+
+def with_gradients(params):
+    """(parameter, its gradient) of those that have one."""
+    return [(p, g) for p in params if (g := p.grad) is not None]
+
+
+def square_sum(gradient):
+    """In float64: the sum of squares of large float32 gradients would overflow."""
+    return (gradient.astype("float64") ** 2).sum()
+
+
 def clip_by_value(params: Iterable[Tensor], limit: float) -> None:
     """Cut every number of every gradient to [-limit, limit]."""
     limit = require_number("clip_by_value", "limit", limit, above=0)
-    unrepeatable("clips gradients, for which there is no kernel")
-    for p in params:
-        if p.grad is not None:
-            p.grad = p.backend.xp.clip(p.grad, -limit, limit)
+    unrepeatable("clips gradients, for which there is no kernel", by_calls_only=True)
+    for p, g in with_gradients(params):
+        if p.backend.is_device:  # in place, so that a captured step finds it there
+            g[...] = p.backend.xp.clip(g, -limit, limit)
+        else:
+            p.grad = p.backend.xp.clip(g, -limit, limit)
 
 
 class ClipNorm(Callback):
@@ -49,7 +73,8 @@ class ClipNorm(Callback):
         self.limit = require_number("ClipNorm", "limit", limit, above=0)
 
     def on_gradients(self, batch: int) -> None:
-        clip_by_norm(self.trainer.optimizer.params, self.limit)
+        clip = clip_on_device if self.trainer.place.is_device else clip_by_norm
+        clip(self.trainer.optimizer.params, self.limit)
 
 
 class ClipValue(Callback):

@@ -16,6 +16,7 @@ import sys
 
 from .backend import matmul_precision
 from .context import current_generator
+from .errors import BackendError
 from .program import Program
 
 
@@ -55,9 +56,11 @@ class GraphProgram(Program):
     def record(self, function, inputs):
         """Write it down as a graph: Python runs, and counts its step; the device does nothing until ``launch``.
 
-        ``inputs`` are Tensors whose memory the graph will read each time.
+        ``inputs`` are Tensors whose memory the graph will read each time. If CUDA refuses, or CuPy, all is as before, and
+        ``reason`` says why.
         """
         optimizers, generator, counters = [o for o, _ in self.updates], self.generator, self.counters
+        steps_made, drawn = [optimizer.t for optimizer in optimizers], generator.state_dict()
         self.__init__(self.backend)  # the notes of the rehearsal were of other arrays
         self.generator, self.counters = generator, counters
         for optimizer in optimizers:
@@ -70,7 +73,15 @@ class GraphProgram(Program):
             for counter in counters.values():
                 counter.advance()
 
-        self.graph, _ = self.backend.capture(recorded)
+        try:
+            self.graph, _ = self.backend.capture(recorded)
+        except (BackendError, NotImplementedError) as error:  # the latter is CuPy's answer to its own matrix product
+            for optimizer, t in zip(optimizers, steps_made):
+                optimizer.t = t
+                optimizer.places.forget()
+            generator.load_state_dict(drawn)
+            self.give_up(f"cannot be captured ({error})")
+            return
         self.shares = self.references()  # so many hold a gradient now, when nobody else can
 
     def do(self, function, arguments):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .backend import BACKENDS, get_backend
+from .cupy_trouble import INSTALL, one_package
 from .errors import BackendError
 from .kernels.about import kernel_state
 
@@ -24,7 +25,7 @@ def describe_machine() -> dict[str, Any]:
         "tinyae": version("tinyae"),
         "python": f"{platform.python_version()} ({platform.python_implementation()}) at {sys.executable}",
         "system": f"{platform.system()} {platform.release()} on {platform.machine()}",
-        "libraries": {name: installed(name) for name in LIBRARIES},
+        "libraries": {**{name: installed(name) for name in LIBRARIES}, "cupy": installed_cupy()},
         "cores": {"in the machine": os.cpu_count(), "for this process": usable_cores()},
         "thread settings": {name: os.environ.get(name, "not set") for name in THREAD_SETTINGS},
         "kernels": kernel_state(),
@@ -40,6 +41,15 @@ def installed(name):
         return version(name)
     except PackageNotFoundError:
         return f"not installed (pip install {name})"
+
+
+def installed_cupy():
+    """Which of CuPy's packages is installed, one for each CUDA; or how to install one, or to mend it."""
+    try:
+        package = one_package()
+    except BackendError as error:
+        return str(error)
+    return f"not installed: {INSTALL}" if package is None else f"{version(package)} ({package})"
 
 
 def usable_cores():

@@ -64,7 +64,8 @@ def why_not_repeated(trainer):
     if optimizer.needs_closure or not is_ours(optimizer) or "step" in vars(optimizer):
         return f"what {optimizer!r} does is not known to be the same in each step"
     for callback in trainer.callbacks:
-        if type(callback).on_gradients is not Callback.on_gradients:
+        is_repeated = trainer.place.is_device and is_ours(callback)  # clipping, which a graph can do
+        if type(callback).on_gradients is not Callback.on_gradients and not is_repeated:
             return f"{callback!r} looks at the gradients in the middle of a step"
     return None
 
@@ -175,7 +176,7 @@ class ResidentSteps(Steps):
         self.losses_there = xp.zeros((2, trainer.batches_per_epoch), "float64")
         self.gather, self.end_of_batch = place.twin("gather"), place.twin("end_of_batch")
         self.graphs = {}  # batch size -> GraphProgram
-        self.told = False
+        self.reason = None  # why the steps are no graphs
 
     def here(self, data):
         if id(data) not in self.resident:
@@ -192,10 +193,7 @@ class ResidentSteps(Steps):
         self.cursor.fill(0)
         self.place.fill(0)
         self.done = 0
-        reason = why_not_repeated(t)
-        self.repeats = reason is None
-        if reason is not None:
-            self._tell(reason)
+        self._note(why_not_repeated(t))
         if not all(is_ours(callback) for callback in t.callbacks):
             self.graphs = {}  # a callback may have changed anything
         self.watched = any(not is_ours(c) and type(c).on_batch_end is not Callback.on_batch_end for c in t.callbacks)
@@ -204,20 +202,22 @@ class ResidentSteps(Steps):
         size = stop - start
         self.done = batch
         program = self.graphs.get(size)
-        if not self.repeats:
+        if self.reason is not None:
             self._step(size)
         elif program is None or not program.holds():
             program = GraphProgram(self.trainer.place)
             program.rehearse(lambda: self._step(size), [])
             self.graphs[size] = program
-            if program.reason is not None:
-                self._tell(f"the step {program.reason}")
-                self.repeats = False
         elif program.graph is None:
             program.record(lambda: self._step(size), [])
-            program.launch()
+            if program.reason is None:
+                program.launch()
+            else:
+                self._step(size)
         else:
             program.repeat([])
+        if program is not None and program.reason is not None:
+            self._note(f"the step {program.reason}")
 
     def _step(self, size):
         """One batch: the device finds its examples, goes forward and backward, updates, and notes the loss."""
@@ -238,9 +238,10 @@ class ResidentSteps(Steps):
         self.gather(self.trainer.place, data, self.order, self.cursor, batch)
         return wrap(batch, self.trainer.place)
 
-    def _tell(self, reason):
-        if not self.told:
-            self.told = True
+    def _note(self, reason):
+        """Say once why the steps are no graphs, if there is a reason."""
+        if self.reason is None and reason is not None:
+            self.reason = reason
             warn(f"the steps are not made into a CUDA graph: {reason}")
 
     def logs(self):

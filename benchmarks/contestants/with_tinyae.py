@@ -14,10 +14,12 @@ from .contestant import BETA1, BETA2, EPS, LR, Contestant, FitContestant
 class TinyaeLoop(Contestant):
     """The hand-written loop."""
 
+    backend = "numpy"  # where model and data are
+
     def __init__(self, model, weights, images, batch):
         super().__init__(model, weights, images, batch)
-        self.X = ta.Tensor(images)
-        self.model = autoencoder(model, weights)
+        self.X = ta.Tensor(images).to(self.backend)
+        self.model = autoencoder(model, weights).to(self.backend)
         self.optimizer = ta.Adam(self.model.parameters(), lr=LR, betas=(BETA1, BETA2), eps=EPS)
 
     def step(self, start):
@@ -53,9 +55,12 @@ class TinyaeCaptured(TinyaeLoop):
 class TinyaeFit(FitContestant):
     """``fit`` as users call it: shuffled, without a progress bar. Its checks of the data are in the time."""
 
+    backend = "numpy"
+
     def __init__(self, model, weights, images, batch):
         super().__init__(model, weights, images, batch)
-        self.images, self.model = images, autoencoder(model, weights)
+        self.images = images if self.backend == "numpy" else ta.Tensor(images).to(self.backend)
+        self.model = autoencoder(model, weights).to(self.backend)
         self.optimizer = ta.Adam(self.model.parameters(), lr=LR, betas=(BETA1, BETA2), eps=EPS)
         # after a few steps a model may not tell examples apart yet, and fit would say so
         warnings.simplefilter("ignore", ta.CollapseWarning)

@@ -18,16 +18,23 @@ class Torch(Contestant):
 
     fused = None
     memory_format = torch.contiguous_format
+    device = "cpu"
+    capturable = False  # may Adam's step be part of a CUDA graph?
 
     def __init__(self, model, weights, images, batch):
         super().__init__(model, weights, images, batch)
-        self.X = torch.from_numpy(images)
+        self.X = torch.from_numpy(images).to(self.device)
         if images.ndim == 4:  # grey images are NCHW in the same memory
             N, H, W, _ = images.shape
             self.X = self.X.reshape(N, 1, H, W).to(memory_format=self.memory_format)
-        self.model = sequential(model, weights).to(memory_format=self.memory_format)
+        self.model = sequential(model, weights).to(self.device, memory_format=self.memory_format)
         self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=LR, betas=(BETA1, BETA2), eps=EPS, fused=self.fused
+            self.model.parameters(),
+            lr=LR,
+            betas=(BETA1, BETA2),
+            eps=EPS,
+            fused=self.fused,
+            capturable=self.capturable,
         )
         self.loss = self.make_loss()
 

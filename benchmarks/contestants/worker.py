@@ -12,7 +12,6 @@ import math
 import multiprocessing
 import os
 import signal
-import time
 from contextlib import suppress
 
 import numpy as np
@@ -97,17 +96,19 @@ def serve(make, arguments, log, pipe):
         except ModuleNotFoundError as error:
             pipe.send((False, f"{error.name} is not installed (pip install {error.name})"))
         except Exception as error:  # whatever a framework raises is a reason to leave it out
-            text = str(error).strip().split("\n")[0][:300]
+            text = str(error).strip().split("\n")[0][:600]
             pipe.send((False, f"{type(error).__name__}: {text}"))
 
 
-def start_worker(name, folder):
-    """A process for a contestant; the images are in the folder, as rows of 784 numbers."""
-    return Worker(os.path.join(folder, f"{name}.log"), Bench, name, os.path.join(folder, "images.npy"))
+def start_worker(name, folder, make=None):
+    """A process for a contestant; the images are in the folder, as rows of 784 numbers. ``make``: another class than Bench."""
+    return Worker(os.path.join(folder, f"{name}.log"), make or Bench, name, os.path.join(folder, "images.npy"))
 
 
 class Bench:
     """What a contestant's worker can do. Models, data and what is compiled stay until ``release``."""
+
+    contestants = CONTESTANTS  # the table in which its name stands
 
     def __init__(self, name, images):
         self.name, self.path = name, images
@@ -115,7 +116,7 @@ class Bench:
 
     def load(self):
         """Import the framework, and read the images; returns the contestant's class."""
-        entry = CONTESTANTS[self.name]
+        entry = self.contestants[self.name]
         if self.images is None:
             self.images = np.load(self.path)  # once: all cases look at the same numbers
         return getattr(importlib.import_module(f"benchmarks.contestants.{entry.module}"), entry.class_name)
@@ -150,10 +151,8 @@ class Bench:
         contestant = self.prepared[case]
         contestant.run(case.lengths.warm_up)
         with OtherLoad() as load:
-            started = time.perf_counter()
-            contestant.run(steps)
-            seconds = time.perf_counter() - started
-        return seconds / steps * 1e3, load.share
+            milliseconds = contestant.milliseconds(steps)
+        return milliseconds / steps, load.share
 
     def run(self, case, steps):
         """Train for so many steps."""

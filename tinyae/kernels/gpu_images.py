@@ -100,6 +100,7 @@ def run_forward(xp, save, sweeps, X, W, b):
 
 
 def run_backward(xp, saved, gY, needed):
+    """gX, gW and gb, where they are needed."""
     X, W, sweeps = saved
     return gradients(backend_of_xp(xp), sweeps, X, W, xp.ascontiguousarray(gY), needed)
 

@@ -141,6 +141,10 @@ class Places:
         """
         self.numbers.set(optimizer.t, UPDATES[type(optimizer)][1](optimizer))
 
+    def forget(self):
+        """An update was announced that then was not made: what stands on the device is not known."""
+        self.numbers.known = None
+
 
 def update_all(optimizer, pairs):
     """One step of every (parameter, state) in one launch; False if they are not all of one type and contiguous."""
