@@ -4,7 +4,7 @@ Arguments are checked as nobody checks them on a GPU: how many, and each against
 lie between guard bands, which are looked at after each launch, and begin full of 0xFF, which is NaN.
 
 The threads and blocks of a kernel run forwards in its first launch, backwards in the second, then in other orders, drawn by
-the number of the launch. EMULATED_ORDER=n in the environment has every launch run in the order n. Besides, ``races.cpp``
+the number of the launch. EMULATED_ORDER=n in the environment has every launch run in the order n. Besides, ``cuda_races.cpp``
 watches every launch: a race is an error, whatever comes out in that order. EMULATED_RACES=0 does without.
 """
 
@@ -27,12 +27,11 @@ from typing import NamedTuple
 import numpy as np
 
 HERE = Path(__file__).parent
-OURS = ["cuda_on_cpu.h", "cuda_functions.h", "races.cpp", "emulated_cuda.py"]  # what a compiled kernel depends on
 COMPILER = shutil.which("g++")
 OPTIONS = ["-std=c++17", "-O1", "-fPIC", "-ffp-contract=off", "-DEMULATED", f"-I{HERE}"]
 # what would end the process, or go unnoticed, ends the launch; a thread's stack has 65 KiB
 CHECKS = ["-Werror=frame-larger-than=32768", "-fsanitize=bounds,null,alignment,integer-divide-by-zero"]
-# each access to memory is told to races.cpp; without the second, not those that g++ believes no other thread can make
+# each access to memory is told to cuda_races.cpp; without the second, not those that g++ believes no other thread can make
 WATCHED = ["-fsanitize=thread", "-fno-tree-pta", "-g1", "-DRACES"]
 POINTEES = {
     "float": "float32", "double": "float64", "bool": "bool", "char": "int8", "signed char": "int8",
@@ -152,7 +151,14 @@ class Kernels:
 
     def __init__(self, text, watched):
         self.text, self.watched = text, watched
-        key = "\0".join([text, *((HERE / name).read_text() for name in OURS), str(watched), *OPTIONS])
+        key = "\0".join(
+            [
+                text,
+                *(path.read_text() for path in [*sorted(HERE.glob("cuda_*")), Path(__file__)]),
+                *OPTIONS,
+                str(watched),
+            ]
+        )
         name = hashlib.sha256(key.encode()).hexdigest()[:24]
         library, plain = cache_folder() / f"{name}.so", cache_folder() / f"{name}.txt"
         if not (library.exists() and plain.exists()):
@@ -182,7 +188,7 @@ class Kernels:
             command(*OPTIONS, *CHECKS, *(WATCHED if self.watched else []), "-c", work / "all.cpp", "-o", objects[0])
             if self.watched:
                 objects.append(work / "races.o")
-                command("-std=c++17", "-O2", "-fPIC", "-c", HERE / "races.cpp", "-o", objects[1])
+                command("-std=c++17", "-O2", "-fPIC", "-c", HERE / "cuda_races.cpp", "-o", objects[1])
             command("-shared", *objects, "-o", work / "all.so")
             os.replace(work / "plain", plain)
             os.replace(work / "all.so", library)

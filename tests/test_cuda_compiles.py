@@ -18,7 +18,7 @@ from tinyae.kernels import cuda
 from .emulated_cuda import cache_folder
 
 GENERATIONS = ["sm_75", "sm_80", "sm_90", "sm_100"]  # Turing, Ampere, Hopper, Blackwell
-CUPY_OPTIONS = ["-ftz=true", "--device-as-default-execution-space"]  # which it adds to ours
+OPTIONS = [*cuda.OPTIONS, "-ftz=true", "--device-as-default-execution-space"]  # the last two are added by CuPy
 NAME, SPILLS = re.compile(r"'(\w+)'"), re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
 USED = re.compile(r"Used \d+ registers.*")
 
@@ -47,7 +47,7 @@ def once_compiled(nvrtc, text, generation):
     """NVRTC's report, from the day when it was told the same."""
     version = (ctypes.c_int * 2)()
     nvrtc.nvrtcVersion(version, ctypes.byref(version, ctypes.sizeof(ctypes.c_int)))
-    key = repr([text, generation, *version, cuda.OPTIONS])
+    key = repr([text, generation, *version, OPTIONS])
     path = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.log"
     if not path.exists():
         report = compiled(nvrtc, text, generation)
@@ -62,7 +62,7 @@ def compiled(nvrtc, text, generation):
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"kernels.cu", 0, None, None) == 0
     try:
-        flags = [f"-arch={generation}", "--ptxas-options=-v", *cuda.OPTIONS, *CUPY_OPTIONS]
+        flags = [f"-arch={generation}", "--ptxas-options=-v", *OPTIONS]
         flags = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
         status = nvrtc.nvrtcCompileProgram(program, len(flags), flags)
         assert nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size)) == 0

@@ -269,8 +269,9 @@ def test_slow_switches(monkeypatch):
     text = body(
         "__shared__ float s[64]; s[threadIdx.x] = threadIdx.x; __syncthreads(); y[threadIdx.x] = s[63 - threadIdx.x];"
     )
-    launch = emulated_cuda.Kernels(text, watched=False).launch("test", 3, 64, [emulated_cuda.Pointer(y._array)])
-    launch.run(launch.memories)
+    for watched in (False, True):
+        launch = emulated_cuda.Kernels(text, watched).launch("test", 1, 64, [emulated_cuda.Pointer(y._array)])
+        launch.run(launch.memories)
     assert strict.to_host(y).tolist() == list(range(63, -1, -1))
 
 

@@ -81,9 +81,9 @@ bool same_warp(const Access &a, const Access &b) { return a.block == b.block && 
 
 extern "C" {
 #define HIDDEN __attribute__((visibility("hidden")))
-// in cuda_on_cpu.h
+// in cuda_fibers.h
 HIDDEN int cuda_on_cpu_running(uintptr_t address, bool *shared);
-HIDDEN void cuda_on_cpu_race(bool writes, bool wrote, unsigned block, unsigned thread, uintptr_t address, void *where);
+HIDDEN void cuda_on_cpu_race(bool writes, bool wrote, unsigned block, unsigned thread, bool shared, void *where);
 
 HIDDEN void races_launch(unsigned blocks, int threads_each) {
     launched = ++now;
@@ -152,7 +152,7 @@ static void access(void *pointer, size_t size, bool writes, void *where) {
         const Access *found = races(word.write) ? &word.write : nullptr;
         if (writes && races(word.read)) found = &word.read;
         if (writes && races(word.other)) found = &word.other;
-        if (found) cuda_on_cpu_race(writes, found == &word.write, found->block, found->thread, address, where);
+        if (found) cuda_on_cpu_race(writes, found == &word.write, found->block, found->thread, shared, where);
         if (writes) {
             word.write = access;
         } else {
