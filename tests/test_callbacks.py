@@ -120,7 +120,7 @@ def test_ctrl_c_ends_the_batch_in_hand_and_keeps_the_model(images):
     assert len(quick(made(), images, 5, batch_size=10, callbacks=[callback])) == 2
 
 
-def test_a_second_ctrl_c_acts_at_once_but_a_double_press_does_not(images):
+def test_a_second_ctrl_c_acts_at_once_but_a_double_press_does_not(images, request):
     class Twice(ta.Callback):
         def on_batch_end(self, batch, logs):
             signal.raise_signal(signal.SIGINT)
@@ -131,11 +131,11 @@ def test_a_second_ctrl_c_acts_at_once_but_a_double_press_does_not(images):
 
     patient = False
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores Ctrl-C
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, previous))
     assert quick(made(), images, callbacks=[Twice()]).interrupted
     patient = True
     with pytest.raises(KeyboardInterrupt):
         quick(made(), images, callbacks=[Twice()])
-    signal.signal(signal.SIGINT, previous)
 
 
 class Terminal(io.StringIO):

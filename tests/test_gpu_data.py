@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 import tinyae as ta
-from tinyae.backend import NUMPY, get_backend
-from tinyae.errors import BackendError
-from tinyae.kernels import gpu_data
+from tinyae.backend import NUMPY
+from tinyae.kernels import gpu_data, gpu_launching
 from tinyae.random import PURPOSES, Generator
 
 from .twins import TYPES, with_odd_places
@@ -19,18 +18,11 @@ STEPS = (0, 1, 2**31, 2**32 - 1, 2**32, 2**40 + 3)
 SIZES = (1, 2, 3, 4, 5, 31, 32, 33, 1023, 1024, 1025)
 
 
-@pytest.fixture(autouse=True, scope="module", params=["strict", pytest.param("cupy", marks=pytest.mark.gpu)])
-def device(request):
-    """The emulated device, and a GPU where there is one, as DEVICE."""
+@pytest.fixture(autouse=True)
+def each_device(device):
+    """The stand-in, and a GPU where there is one, as DEVICE."""
     global DEVICE
-    try:
-        backend = get_backend(request.param)
-    except BackendError as error:
-        pytest.skip(str(error))
-    if backend.twins_in is None:
-        pytest.skip("there is no g++ to compile kernels with")
-    DEVICE = backend
-    return backend
+    DEVICE = device
 
 
 def number(value):
@@ -77,7 +69,7 @@ def test_normal_numbers_are_normal_and_finite():
 
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_threads_that_draw_several_blocks(blocks, monkeypatch):
-    monkeypatch.setattr(gpu_data, "MOST_BLOCKS", blocks)
+    monkeypatch.setattr(gpu_launching, "MOST_BLOCKS", blocks)
     words = DEVICE.to_host(gpu_data.words(DEVICE, 5, 6, 1, 7, 700))
     assert np.array_equal(words, Generator(5).bits(2800, "init", 6, start=28))
     assert np.array_equal(

@@ -162,6 +162,13 @@ def accepts_pair(P, T, reduction):
     return reduction != "none" and P.shape == T.shape and P.dtype in FLOATS and T.dtype == P.dtype and P.size > 0
 
 
+def loss_of_pair(xp, kernel, P, T, reduction):
+    """The loss of a prediction and its target, one term for each element, and the prediction's gradient."""
+    n, gP = P.size, xp.empty(P.shape, P.dtype)
+    arrays = contiguous(xp, P), contiguous(xp, T), gP
+    return reduced_loss(xp, kernel, blocks_for(n), P.dtype, arrays, n, reduction=reduction, terms=n), gP
+
+
 class MSE(losses.MSE):
     """The squared error with its gradient, in one launch of ``losses.cu``."""
 
@@ -173,9 +180,7 @@ class MSE(losses.MSE):
 
     @staticmethod
     def forward(xp, save, P, T, reduction):
-        n, gP = P.size, xp.empty(P.shape, P.dtype)
-        arrays = contiguous(xp, P), contiguous(xp, T), gP
-        L = reduced_loss(xp, "squared_error", blocks_for(n), P.dtype, arrays, n, reduction=reduction, terms=n)
+        L, gP = loss_of_pair(xp, "squared_error", P, T, reduction)
         save(gP)
         return L
 
@@ -196,9 +201,7 @@ class BCEWithLogits(losses.BCEWithLogits):
 
     @staticmethod
     def forward(xp, save, Z, T, reduction):
-        n, gZ = Z.size, xp.empty(Z.shape, Z.dtype)
-        arrays = contiguous(xp, Z), contiguous(xp, T), gZ
-        L = reduced_loss(xp, "bce_with_logits", blocks_for(n), Z.dtype, arrays, n, reduction=reduction, terms=n)
+        L, gZ = loss_of_pair(xp, "bce_with_logits", Z, T, reduction)
         save(gZ, Z, reduction)
         return L
 
@@ -220,9 +223,7 @@ class BinaryCrossEntropy(losses.BinaryCrossEntropy):
 
     @staticmethod
     def forward(xp, save, P, T, reduction):
-        n, gP = P.size, xp.empty(P.shape, P.dtype)
-        arrays = contiguous(xp, P), contiguous(xp, T), gP
-        L = reduced_loss(xp, "binary_cross_entropy", blocks_for(n), P.dtype, arrays, n, reduction=reduction, terms=n)
+        L, gP = loss_of_pair(xp, "binary_cross_entropy", P, T, reduction)
         save(gP, P, reduction)
         return L
 

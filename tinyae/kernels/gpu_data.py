@@ -7,18 +7,12 @@ arrays of size 1, and the kernels themselves count on.
 
 import numpy as np
 
-THREADS = 256
-MOST_BLOCKS = 1024
-LOAD = 16  # bytes that a thread loads at once
+from .gpu_launching import LOAD, MOST_BLOCKS, THREADS, blocks_for
+
 LOW = 0xFFFFFFFF
 ANY = np.float32  # for kernels in which no REAL takes part
 
 # ---------------------------------------------------------------- random numbers
-
-
-def blocks_for(items):
-    """How many blocks of threads, each thread with one item or more."""
-    return min(-(-items // THREADS), MOST_BLOCKS)
 
 
 def key_and_counter(seed, step, purpose):
@@ -34,7 +28,7 @@ def words(backend, seed, step, purpose, block, blocks):
     """``blocks`` blocks of four random 32-bit numbers from number ``block`` on, uint64 (blocks * 4,)."""
     out = backend.empty((blocks * 4,), np.uint64)
     given = key_and_counter(seed, step, purpose)
-    backend.launch("philox", "words", ANY, blocks_for(blocks), THREADS, out, blocks, block, *given)
+    backend.launch("philox", "words", ANY, blocks_for(blocks, 1), THREADS, out, blocks, block, *given)
     return out
 
 
@@ -42,7 +36,7 @@ def drawn(kernel, backend, size, seed, step, purpose):
     """``size`` float32 numbers by that kernel, four to a thread."""
     out = backend.empty((size,), np.float32)
     given = key_and_counter(seed, step, purpose)
-    backend.launch("philox", kernel, ANY, blocks_for(-(-size // 4)), THREADS, out, size, *given)
+    backend.launch("philox", kernel, ANY, blocks_for(-(-size // 4), 1), THREADS, out, size, *given)
     return out
 
 

@@ -7,9 +7,8 @@ gX), each of which is faster where there is much to multiply.
 
 from .. import ops
 from ..backend import FLOATS, backend_of_xp
+from .dense_layers import CODES
 from .gpu_launching import MOST_BLOCKS, THREADS, WARP, contiguous
-
-CODES = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}  # as in common.cuh
 
 # What decides between the two, and between the tiles. Reckoned, not measured: no GPU was at hand.
 MOST_WORK = 1 << 26  # multiplications; beyond, cuBLAS's better use of the processors outweighs its launches

@@ -6,12 +6,13 @@ The numbers depend on sizes alone, never on the GPU: sums are then divided, and 
 THREADS = 256  # of a block
 WARP = 32
 EACH = 2  # elements of a thread, before there are so many blocks that each has more
+LOAD = 16  # bytes that a thread loads at once
 MOST_BLOCKS = 1024  # enough for the largest GPUs; beyond, each block does more
 
 
-def blocks_for(n):
-    """Blocks for n elements."""
-    return max(1, min(MOST_BLOCKS, -(-n // (EACH * THREADS))))
+def blocks_for(n, each=EACH):
+    """Blocks for n elements, so many for each thread."""
+    return max(1, min(MOST_BLOCKS, -(-n // (each * THREADS))))
 
 
 def blocks_for_rows(N):

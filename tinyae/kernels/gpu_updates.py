@@ -13,10 +13,9 @@ from .. import optim
 from ..backend import FLOATS
 from ..context import every_time
 from ..errors import BackendError
+from .gpu_launching import LOAD, MOST_BLOCKS
 
 MOST, THREADS, NUMBERS = 32, 128, 7  # as in updates.cu
-MOST_BLOCKS = 1024
-LOAD = 16  # bytes that a thread loads at once
 
 UPDATES = {  # algorithm: (its kernel, the settings that stand on the device)
     optim.GradientDescent: ("sgd", lambda o: (o.lr, 0)),
