@@ -99,10 +99,9 @@ class Generator:
 
     def uniform(self, shape, purpose, step=None, xp=np):
         """Float32 numbers in [0, 1), multiples of 2**-24: exact, so equal on every backend."""
-        fast = backend_of_xp(xp).twin("uniform")
-        if fast is not None:
-            step = self.next_step(purpose) if step is None else step
-            return fast(backend_of_xp(xp), math.prod(shape), self.seed, step, PURPOSES[purpose]).reshape(shape)
+        drawn = self._by_kernel("uniform", shape, purpose, step, xp)
+        if drawn is not None:
+            return drawn
         bits = self.bits(math.prod(shape), purpose, step, xp)
         return ((bits >> 8).astype(np.float32) * np.float32(2**-24)).reshape(shape)
 
@@ -113,16 +112,28 @@ class Generator:
         :math:`\sin` are independent and normal. Equal on every backend to the rounding of the
         library's log, cos and sin.
         """
-        size, fast = math.prod(shape), backend_of_xp(xp).twin("normal")
-        if fast is not None:
-            step = self.next_step(purpose) if step is None else step
-            return fast(backend_of_xp(xp), size, self.seed, step, PURPOSES[purpose]).reshape(shape)
+        drawn = self._by_kernel("normal", shape, purpose, step, xp)
+        if drawn is not None:
+            return drawn
+        size = math.prod(shape)
         bits = self.bits(size + size % 2, purpose, step, xp).reshape(-1, 2)
         u = ((bits[:, 0] >> 8).astype(np.float64) + 1.0) * 2.0**-24  # (0, 1]: the logarithm is finite
         v = (bits[:, 1] >> 8).astype(np.float64) * 2.0**-24
         radius, angle = xp.sqrt(-2.0 * xp.log(u)), 2.0 * math.pi * v
         pairs = xp.stack([radius * xp.cos(angle), radius * xp.sin(angle)], axis=1)
         return pairs.reshape(-1)[:size].reshape(shape).astype(np.float32)
+
+    def _by_kernel(self, kind, shape, purpose, step, xp):
+        """The numbers in one launch on a GPU, where there is a kernel; else None.
+
+        There ``step`` may also be a pair, (where a number stands on the device, what is added to it): see ``graph.py``.
+        """
+        backend = backend_of_xp(xp)
+        fast = backend.twin(kind)
+        if fast is None:
+            return None
+        step = self.next_step(purpose) if step is None else step
+        return fast(backend, math.prod(shape), self.seed, step, PURPOSES[purpose]).reshape(shape)
 
     def permutation(self, n, purpose="shuffle", step=None, xp=np):
         """The numbers 0..n-1 in random order, int64 (n,): the order of random 64-bit keys."""
