@@ -23,6 +23,10 @@ def draw_loss(history, path, loss_name, baselines=(), title=""):
             values = history[name]
             marker = "o" if len(values) == 1 else None
             axis.plot(epochs, values, label=f"{label}: last {values[-1]:.4f}", color=colour, marker=marker)
+    for i, name in enumerate(held_out_terms(history)):  # what the held-out loss is the sum of
+        values = history[f"val_{name}"]
+        label = f"of it {name.replace('_', ' ')}: last {values[-1]:.4f}"
+        axis.plot(epochs, values, ":", label=label, color=f"C{i + 2}", marker="o" if len(values) == 1 else None)
     lowest = min(min(history[name]) for name in ("loss", "val_loss") if name in history)
     for label, value in baselines:  # named on the line itself, at its right end
         if value < lowest / 100:
@@ -34,6 +38,11 @@ def draw_loss(history, path, loss_name, baselines=(), title=""):
     if path is not None:
         save_figure(figure, path)
     return figure
+
+
+def held_out_terms(history):
+    """The names of the terms that the held-out loss is the sum of, if they are several."""
+    return [name[4:] for name in history.keys() if name.startswith("val_") and name != "val_loss"]
 
 
 def draw_comparison(panels, path, title=""):
