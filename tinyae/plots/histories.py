@@ -34,7 +34,10 @@ def draw_loss(history, path, loss_name, baselines=(), title=""):
         axis.axhline(value, linestyle="--", linewidth=1, color="0.35")
         axis.text(0.99, value, f"{label}: {value:.4f}", transform=axis.get_yaxis_transform(), ha="right", va="bottom")
     style_epochs(axis, title, loss_name, all(record["loss"] > 0 for record in history.records))
-    axis.legend(loc="upper right", bbox_to_anchor=(0.995, 0.8))
+    if held_out_terms(history):  # four lines or more leave no room
+        figure.legend(loc="outside lower center", ncols=2)
+    else:
+        axis.legend(loc="upper right", bbox_to_anchor=(0.995, 0.8))
     if path is not None:
         save_figure(figure, path)
     return figure
