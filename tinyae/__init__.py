@@ -6,6 +6,7 @@ Begin reading with ``ops/op.py`` and ``ops/arithmetic.py`` (what a gradient rule
 
 from typing import TYPE_CHECKING, Any
 
+from .anomaly import AnomalyDetector
 from .apply import apply
 from .backend import SlowFloat64Warning, get_backend, get_matmul_precision, set_matmul_precision
 from .callbacks import Callback, EarlyStopping, StopAtLoss
@@ -105,6 +106,7 @@ __all__ = [
     "Activation",
     "AdaGrad",
     "Adam",
+    "AnomalyDetector",
     "Autoencoder",
     "AvgPool2D",
     "BatchNorm",

@@ -239,7 +239,9 @@ class AnomalyDetector:
         return Residuals(model, z[kept], by_feature)
 
     def _fit_model(self, model, z, epochs, seed):
-        model.fit(z, epochs, self.batch_size, lr=self.lr, seed=seed, progress=self.progress)
+        history = model.fit(z, epochs, self.batch_size, lr=self.lr, seed=seed, progress=self.progress)
+        if history.interrupted:  # Ctrl-C: what was learnt by half is no measure of what is usual
+            raise KeyboardInterrupt
 
     def _promise(self, scores, share):
         """The largest threshold below which a new normal row falls with a probability of at most ``share``.
@@ -289,6 +291,23 @@ class AnomalyDetector:
         scaling, members, _ = self._known("error_map")
         z = scaling.apply(self._rows("error_map", x, scaling.shape))
         return np.concatenate([np.mean([self._map(m, m(piece)[0]) for m in members], axis=0) for piece in in_pieces(z)])
+
+    def reconstruct(self, x: Any) -> np.ndarray[Any, Any]:
+        """What the models make of each row of x (N, ...), float64 in the shape and the units of x; their mean."""
+        scaling, members, _ = self._known("reconstruct")
+        z = scaling.apply(self._rows("reconstruct", x, scaling.shape))
+        seen = [np.mean([member.reconstruct(piece) for member in members], axis=0) for piece in in_pieces(z)]
+        return scaling.undo(np.concatenate(seen))
+
+    def scaled(self, x: Any) -> np.ndarray[Any, Any]:
+        """The rows of x (N, ...) as the models are given them, float32."""
+        scaling, _, _ = self._known("scaled")
+        return scaling.apply(self._rows("scaled", x, scaling.shape))
+
+    @property
+    def code_size(self) -> int:
+        """How many numbers there are in a code."""
+        return len(self._known("code_size")[1][0].centre)
 
     def code_distance(self, x: Any) -> np.ndarray[Any, Any]:
         """How far the code of each row is from those of normal rows: squared Mahalanobis distance over K, float64 (N,)."""

@@ -59,13 +59,18 @@ class Residuals:
         z = z @ self.whiten if self.whiten.ndim == 2 else z * self.whiten
         return square / self.variance, (z**2).sum(axis=1)
 
+    def reconstruct(self, x: Any) -> np.ndarray[Any, Any]:
+        """The reconstruction of scaled rows, float64 on the host."""
+        return self._run(self.model.reconstruct, x)
+
     def _compute(self, x):
         """The squared residual (N, ...) and the code (N, K), both float64 and on the host."""
+        return (x - self.reconstruct(x)) ** 2, self._run(self.model.encode, x).reshape(len(x), -1)
+
+    def _run(self, method, x):
         place = self.model.backend
         there = place.asarray(np.asarray(x, self.model.dtype))
-        code, seen = self.model.encode(there), self.model.reconstruct(there)
-        residual = x - np.asarray(place.to_host(seen), np.float64)
-        return residual**2, np.asarray(place.to_host(code), np.float64).reshape(len(x), -1)
+        return np.asarray(place.to_host(method(there)), np.float64)
 
     # ------------------------------------------------------------ to be written down
 

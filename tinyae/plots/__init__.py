@@ -1,5 +1,6 @@
 """Pictures of training and of what was learnt, drawn with Matplotlib, which is imported only when one is drawn."""
 
+from .anomalies import draw_scores, draw_worst
 from .examples import draw_confusion, draw_image, draw_reconstructions, is_images
 from .figure import new_figure, save_figure
 from .histories import draw_comparison, draw_gradients, draw_loss, held_out_terms
@@ -14,6 +15,8 @@ __all__ = [
     "draw_loss",
     "draw_maps",
     "draw_reconstructions",
+    "draw_scores",
+    "draw_worst",
     "held_out_terms",
     "is_images",
     "new_figure",
