@@ -68,9 +68,11 @@ from .nn import (
     Module,
     Reshape,
     Sequential,
+    TiedDense,
     UpSampling2D,
     ZeroPad2D,
 )
+from .nn.tied import tied_decoder
 from .ops import Op
 from .optim import LBFGS, SGD, AdaGrad, Adam, GradientDescent, Momentum, RMSProp
 from .optimizer import Optimizer
@@ -146,6 +148,7 @@ __all__ = [
     "StopAtLoss",
     "Tensor",
     "TensorBoard",
+    "TiedDense",
     "UpSampling2D",
     "WarmUp",
     "ZeroPad2D",
@@ -192,6 +195,7 @@ __all__ = [
     "softplus",
     "stack",
     "tanh",
+    "tied_decoder",
     "upsample_bilinear",
     "upsample_nearest",
     "use_kernels",
