@@ -51,7 +51,7 @@ from .losses import (
     kl_divergence,
     mse_loss,
 )
-from .models import Autoencoder
+from .models import Autoencoder, LinearAutoencoder
 from .nn import (
     Activation,
     AvgPool2D,
@@ -131,6 +131,7 @@ __all__ = [
     "L1",
     "L2",
     "LBFGS",
+    "LinearAutoencoder",
     "MaxPool2D",
     "Module",
     "Momentum",
