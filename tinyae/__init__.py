@@ -52,6 +52,7 @@ from .losses import (
     mse_loss,
 )
 from .models import Autoencoder, LinearAutoencoder
+from .models.pretraining import pretrain
 from .nn import (
     Activation,
     AvgPool2D,
@@ -187,6 +188,7 @@ __all__ = [
     "mse_loss",
     "no_grad",
     "pad2d",
+    "pretrain",
     "relu",
     "save",
     "set_matmul_precision",

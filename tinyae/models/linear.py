@@ -185,7 +185,9 @@ class LinearAutoencoder(Autoencoder):
         """Mean, eigenvalues and eigenvectors of the examples, if they can be asked for."""
         x = as_data(name, x)
         if prod(x.shape[1:]) != self.features:
-            raise ShapeError(f"{name}: the examples have shape {x.shape[1:]}; expected {self.shape}, those of the model.")
+            raise ShapeError(
+                f"{name}: the examples have shape {x.shape[1:]}; expected {self.shape}, those of the model."
+            )
         if len(x) <= self.code_size:
             raise RangeError(
                 f"{name}: {len(x)} examples have at most {len(x) - 1} principal components, and the code has "

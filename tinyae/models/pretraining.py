@@ -82,7 +82,9 @@ def pretrain(
 def pairs(model: Autoencoder) -> list[Autoencoder]:
     """A small autoencoder for each dense layer of the encoder and its mirror image, the outermost first."""
     if not isinstance(model, Autoencoder):
-        raise DtypeError(f"pretrain: the model is {brief(model)}; expected an Autoencoder, with an encoder and a decoder.")
+        raise DtypeError(
+            f"pretrain: the model is {brief(model)}; expected an Autoencoder, with an encoder and a decoder."
+        )
     encoder, decoder = blocks("encoder", model.encoder), blocks("decoder", model.decoder)[::-1]
     if len(encoder) != len(decoder):
         raise ShapeError(

@@ -118,7 +118,9 @@ def tied_decoder(encoder: Module, output: str | None = None, shape: Any = None) 
     for layer in flat([encoder]):
         if isinstance(layer, Dense):
             if dense and dense[-1].out_features != layer.in_features:
-                raise ShapeError(f"tied_decoder: {dense[-1].label()} is followed by {layer.label()}; their widths differ.")
+                raise ShapeError(
+                    f"tied_decoder: {dense[-1].label()} is followed by {layer.label()}; their widths differ."
+                )
             dense.append(layer)
             activations.append(layer.activation)
         elif isinstance(layer, Flatten) and not dense:

@@ -14,9 +14,8 @@ RECIPES = [
         init="glorot",
         loss="mse",
         optimizer="adam",
-        # all of these come to rest at PCA's error to 1 %, adam and lbfgs to 0.05 %
+        # with these all come within 1 % of PCA's error, but for gd, which makes only one step in an epoch
         lr={"adam": 1e-2, "rmsprop": 3e-3, "adagrad": 0.1, "momentum": 0.3, "sgd": 3.0, "gd": 3.0},
-        optimizer_settings={"lbfgs": {"iterations": 200, "memory": 30}},
         decay=True,
         batch_size=32,
         epochs=300,
@@ -38,9 +37,9 @@ RECIPES = [
         lr={"adam": 2e-3, "rmsprop": 1e-3, "adagrad": 3e-2, "momentum": 1.0, "sgd": 10.0, "gd": 10.0},
         decay=True,
         batch_size=128,
-        epochs=15,
+        epochs=10,
         model="LinearAutoencoder",
-        expected="held-out MSE 0.01683, within 0.05 % of PCA's with 32 components; the largest principal angle 2 to 10 degrees",
+        expected="held-out MSE 0.01683, within 0.05 % of PCA's with 32 components; the largest principal angle 1.6 to 6.7 degrees",
         source="Baldi and Hornik (1989)",
     ),
 ]
