@@ -7,6 +7,7 @@ Begin reading with ``ops/op.py`` and ``ops/arithmetic.py`` (what a gradient rule
 from typing import TYPE_CHECKING, Any
 
 from .apply import apply
+from .augmentation import RandomRotation, RandomShift
 from .backend import SlowFloat64Warning, get_backend, get_matmul_precision, set_matmul_precision
 from .callbacks import Callback, EarlyStopping, StopAtLoss
 from .capture import CaptureWarning, capture
@@ -139,6 +140,8 @@ __all__ = [
     "Op",
     "Optimizer",
     "RMSProp",
+    "RandomRotation",
+    "RandomShift",
     "ReduceOnPlateau",
     "Reshape",
     "Rows",

@@ -69,7 +69,7 @@ class LinearAutoencoder(Autoencoder):
 
     def __init__(self, shape: int | Sequence[int], code: int, tied: bool = False, init: str = "glorot") -> None:
         self.shape = as_ints("LinearAutoencoder", (shape,))
-        self.features, self.tied = prod(self.shape), bool(tied)
+        self.features, self.tied, self.init = prod(self.shape), bool(tied), init
         self.code_size = require_integer("LinearAutoencoder", "code", code, at_least=1)
         if self.code_size > self.features:
             raise RangeError(
@@ -81,19 +81,18 @@ class LinearAutoencoder(Autoencoder):
         super().__init__(Sequential(Flatten(), into), Sequential(back, Reshape(*self.shape)))
 
     @classmethod
-    def from_parts(cls, encoder: list[Module], decoder: list[Module], tied: bool = False) -> "LinearAutoencoder":
-        """From the layers of a recipe: a Dense without activation in each, and perhaps Flatten and Reshape."""
-        into = [layer for layer in encoder if not isinstance(layer, Flatten)]
-        back = [layer for layer in decoder if not isinstance(layer, Reshape)]
-        found = into + back
-        if len(into) != 1 or len(back) != 1 or not all(isinstance(x, Dense) and x.activation is None for x in found):
+    def from_parts(cls, encoder: Sequence[Module], decoder: Sequence[Module], **settings: Any) -> "LinearAutoencoder":
+        """From the layers of a recipe: a Dense without activation in each, perhaps with Flatten and Reshape."""
+        found: list[Any] = [layer for layer in [*encoder, *decoder] if not isinstance(layer, (Flatten, Reshape))]
+        if len(found) != 2 or not all(isinstance(layer, Dense) and layer.activation is None for layer in found):
             layers = ", ".join(layer.label() for layer in [*encoder, *decoder])
             raise ShapeError(
                 f"LinearAutoencoder: the layers are {layers}; expected one Dense without activation in the encoder and one "
                 "in the decoder. Leave the others out, or use Autoencoder."
             )
+        into, _ = found
         shapes = [layer.shape for layer in decoder if isinstance(layer, Reshape)]
-        return cls(shapes[-1] if shapes else into[0].in_features, into[0].out_features, tied, into[0].init)
+        return cls(shapes[-1] if shapes else into.in_features, into.out_features, init=into.init, **settings)
 
     def check_loss(self, name: Any) -> None:
         """Refuse what the model has not: a sigmoid."""
@@ -177,9 +176,8 @@ class LinearAutoencoder(Autoencoder):
 
     def _span(self):
         """The decoder's rows as columns (D, K), float64."""
-        into, back = self.encoder[1], self.decoder[0]
-        weight = into.weight.numpy() if self.tied else back.weight.numpy().T
-        return weight.astype(np.float64)
+        back: Any = self.decoder.modules()[1]  # a Dense, or one that is tied
+        return back.weight.numpy().T.astype(np.float64)
 
     def _axes(self, name, x):
         """Mean, eigenvalues and eigenvectors of the examples, if they can be asked for."""
@@ -205,7 +203,7 @@ class LinearAutoencoder(Autoencoder):
             "shape": list(self.shape),
             "code": self.code_size,
             "tied": self.tied,
-            "init": self.encoder[1].init,
+            "init": self.init,
         }
 
 
