@@ -51,7 +51,9 @@ from .losses import (
     kl_divergence,
     mse_loss,
 )
-from .models import Autoencoder
+from .models import Autoencoder, VariationalAutoencoder
+from .models.active_units import PosteriorCollapseWarning
+from .models.latent import latent_grid
 from .nn import (
     Activation,
     AvgPool2D,
@@ -134,6 +136,7 @@ __all__ = [
     "Momentum",
     "Op",
     "Optimizer",
+    "PosteriorCollapseWarning",
     "RMSProp",
     "ReduceOnPlateau",
     "Reshape",
@@ -147,6 +150,7 @@ __all__ = [
     "Tensor",
     "TensorBoard",
     "UpSampling2D",
+    "VariationalAutoencoder",
     "WarmUp",
     "ZeroPad2D",
     "apply",
@@ -173,6 +177,7 @@ __all__ = [
     "get_matmul_precision",
     "get_num_threads",
     "kl_divergence",
+    "latent_grid",
     "leaky_relu",
     "load",
     "log_softmax",
