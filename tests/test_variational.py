@@ -211,7 +211,7 @@ def test_samples_follow_their_seed_and_the_prior(images):
     assert not np.array_equal(model.sample(4, seed=3), model.sample(4, seed=4))
     codes = Generator(3).normal((4, 3), "sample")
     assert np.array_equal(model.sample(4, seed=3), model.decode(codes))
-    assert model.sample(2, like=images).shape == (2, 8, 8, 1)
+    assert model.sample_like(images, 2).shape == (2, 8, 8, 1)
 
 
 def test_kernels_and_definitions_agree(images):

@@ -18,7 +18,7 @@ def interpolation(model: Any, a: Any, b: Any, steps: int) -> Any:
             f"interpolate: a has shape {tuple(np.shape(a))}, b {tuple(np.shape(b))}; expected two examples of one shape, such as "
             "x[0] and x[1]."
         )
-    start, end = model.encode(xp.stack([a, b]))
+    start, end = between_which_is_something("interpolate", model, model.encode(xp.stack([a, b])))
     weight = xp.linspace(0, 1, steps).reshape(steps, *[1] * start.ndim).astype(start.dtype)
     return model.decode((1 - weight) * start + weight * end)
 
@@ -29,12 +29,12 @@ def codes_like(model: Any, x: Any, n: int, seed: int) -> Any:
     The simplest way to new examples from a model that was not trained for them: the Gaussian may well put codes where
     there were none.
     """
-    n = require_integer("sample", "n", n, at_least=1)
-    generator = Generator(require_integer("sample", "seed", seed, at_least=0))
-    codes = model.encode(x)
+    n = require_integer("sample_like", "n", n, at_least=1)
+    generator = Generator(require_integer("sample_like", "seed", seed, at_least=0))
+    codes = between_which_is_something("sample_like", model, model.encode(x))
     shape, backend = codes.shape[1:], model.backend
     if len(codes) < 2:
-        raise RangeError("sample: like has one example; expected several, for their codes' mean and covariance are taken.")
+        raise RangeError("sample_like: x has one example; expected several, for their codes' mean and covariance are taken.")
     codes = backend.to_host(codes).reshape(len(codes), -1).astype(np.float64)
     mean, covariance = codes.mean(axis=0), np.atleast_2d(np.cov(codes, rowvar=False))
     values, vectors = np.linalg.eigh(covariance)
@@ -85,12 +85,22 @@ def latent_grid(model: Any, side: int = 15, like: Any = None) -> tuple[Any, np.n
             "latent_grid(model, like=x)."
         )
     else:
-        refuse_other_than_two((model.code_size,))
+        refuse_other_than_two((getattr(model, "code_size", 2),))
     quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / side) for i in range(side)])
     first, second = centre[0] + spread[0] * quantiles, centre[1] + spread[1] * quantiles[::-1]
     codes = np.stack(np.meshgrid(first, second), axis=-1).reshape(-1, 2).astype(model.dtype)
     pictures = model.decode(model.backend.asarray(codes))
     return pictures.reshape(side, side, *pictures.shape[1:]), first, second
+
+
+def between_which_is_something(name, model, codes):
+    """The codes, unless they are whole numbers, such as places in a codebook."""
+    if codes.dtype.kind != "f":
+        raise RangeError(
+            f"{name}: the codes of a {type(model).__name__} are whole numbers that stand for vectors: between two of them is "
+            "nothing. Use a model whose codes are real numbers, such as a VariationalAutoencoder."
+        )
+    return codes
 
 
 def refuse_other_than_two(shape):

@@ -25,6 +25,7 @@ from ..callbacks import Callback
 from ..context import draw, own
 from ..errors import DtypeError, RangeError, ShapeError, brief, known_name, require_integer, require_number
 from ..losses import bce_with_logits_loss, gaussian_kl, mse_loss
+from ..metrics import mean_baseline
 from ..nn.layers import Dense
 from ..nn.module import Module
 from ..nn.sequential import Sequential, flat, through
@@ -34,6 +35,7 @@ from .active_units import ACTIVE, WatchActiveUnits, active_units
 from .autoencoder import Autoencoder
 from .likelihood import elbo, log_likelihood
 
+EXAMPLES, DRAWN = 500, 50  # for the report of a run, which should not take long
 LOSS_OF = {"bernoulli": "bce", "gaussian": "mse"}  # what -ln p(x|z) is computed from
 
 
@@ -68,6 +70,7 @@ class VariationalAutoencoder(Autoencoder):
     """
 
     prior = "N(0, 1)"
+    watches_for_collapse = True
 
     def __init__(
         self,
@@ -138,11 +141,9 @@ class VariationalAutoencoder(Autoencoder):
         mu, log_var = self.posterior(x)
         return self.draw(mu, log_var) if self.training else mu
 
-    def sample(self, n: int, seed: int = 0, like: Any = None) -> Any:
-        """n new examples (n, ...), on the model's backend: codes from the prior N(0, 1), or ``like`` those of given data,
-        decoded. They are the decoder's means, as is usual: no noise of p(x|z) is added."""
-        if like is not None:
-            return super().sample(n, seed, like)
+    def sample(self, n: int, seed: int = 0) -> Any:
+        """n new examples (n, ...), on the model's backend: codes from the prior N(0, 1), decoded. They are the decoder's
+        means, as is usual: no noise of p(x|z) is added."""
         n = require_integer("sample", "n", n, at_least=1)
         seed = require_integer("sample", "seed", seed, at_least=0)
         return self.decode(Generator(seed).normal((n, self.code_size), "sample", xp=self.backend.xp))
@@ -207,6 +208,16 @@ class VariationalAutoencoder(Autoencoder):
     def active_units(self, x: Any, threshold: float = ACTIVE) -> int:
         """How many of the J numbers of the code tell anything about x; see ``active_units.active_units``."""
         return active_units(self, x, threshold)
+
+    def findings(self, x_train: Any, x_test: Any) -> dict[str, Any]:
+        few, D = x_test[:EXAMPLES], math.prod(x_test.shape[1:])
+        without = self.nats(mean_baseline(x_train, x_test, self.default_loss), D)
+        found = {
+            "active numbers of the code, whose mean varies over examples": f"{self.active_units(x_test)} of {self.code_size}",
+            f"ln p(x), estimated with {DRAWN} codes for each of {len(few):,} held-out examples": self.log_likelihood(few, DRAWN),
+            "-ln p(x) of held-out examples by the mean example, without a code": without,
+        }
+        return found if self.beta == 1 else {"held-out negative ELBO": self.elbo(x_test)["negative_elbo"], **found}
 
     def watchers(self) -> list[Callback]:
         return [WatchActiveUnits()]

@@ -18,11 +18,11 @@ def draw_generated(path, note="", samples=None, interpolation=None, plane=None):
     Parameters
     ----------
     samples : (title, array (N, ...))
-    interpolation : (title, array (steps, ...))
+    interpolation : (title, array (N, ...))
     plane : dict, with the arguments of ``draw_plane``
     """
     rows = [pair for pair in (samples, interpolation) if pair is not None]
-    heights = [HEADING + tiled(len(examples))[0] * WIDTH / max(ACROSS, tiled(len(examples))[1]) for _, examples in rows]
+    heights = [HEADING + n * WIDTH / max(ACROSS, across) for n, across in (tiled(len(examples)) for _, examples in rows)]
     heights += [] if plane is None else [WIDTH / 2 + HEADING]
     figure = new_figure(WIDTH, sum(heights) + HEADING)
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
@@ -38,7 +38,7 @@ def draw_generated(path, note="", samples=None, interpolation=None, plane=None):
 
 def tiled(n):
     """Rows and columns for n examples."""
-    columns = ACROSS if n <= 60 else int(np.ceil(np.sqrt(2 * n)))
+    columns = n if n <= 1.5 * ACROSS else ACROSS if n <= 6 * ACROSS else int(np.ceil(np.sqrt(2 * n)))
     return -(-n // columns), columns
 
 
@@ -80,8 +80,8 @@ def draw_plane(figure, pictures, first, second, codes, labels, about):
         left.axhline(k * height - 0.5, color=LINES, linewidth=0.5)
         left.axvline(k * width - 0.5, color=LINES, linewidth=0.5)
     shown = np.unique(np.linspace(0, side - 1, 5).round().astype(int))
+    left.set_title("the plane, decoded", fontsize=10)
     left.set(
-        title="the plane, decoded",
         xlabel="first number of the code",
         ylabel="second number of the code",
         xticks=(shown + 0.5) * width - 0.5,
@@ -95,7 +95,8 @@ def draw_plane(figure, pictures, first, second, codes, labels, about):
         [second[0], second[0], second[-1], second[-1], second[0]],
         color="0.3", linewidth=1, linestyle="--",
     )  # fmt: skip
-    right.set(title=f"the codes of {about}\n(dashed: what the left shows)", xlabel="first number of the code")
+    right.set_title(f"the codes of {about}\n(dashed: what the left shows)", fontsize=10)
+    right.set(xlabel="first number of the code", ylabel="second number of the code")
     right.set_box_aspect(1)
 
 

@@ -71,7 +71,9 @@ def generate(path, *, out, what=None, count=None, seed=0, between=None, data=Non
         )
     if what is None:
         drawable = shape == (2,) and is_images((1, *settings.example_shape))
-        wanted = ["samples"] if kind == ".npy" else [*KINDS[:2], *(["grid"] if drawable else [])]
+        walkable = model.encode(x[:1]).dtype.kind == "f"  # between whole numbers is nothing
+        walk, plane = ["interpolation"] * walkable, ["grid"] * drawable
+        wanted = ["samples"] if kind == ".npy" else ["samples", *walk, *plane]
     else:
         wanted = [what]
     number = {name: COUNTS[name] if count is None or name not in (what, "samples") else count for name in wanted}
@@ -80,12 +82,12 @@ def generate(path, *, out, what=None, count=None, seed=0, between=None, data=Non
               "which": which, "codes": source.about, "seed": seed, "count": number, "out": str(out)}  # fmt: skip
     made = {}
     if "samples" in wanted:
-        made["samples"] = model.sample(number["samples"], seed, **source.like())
+        made["samples"] = source.samples(number["samples"], seed)
     if "interpolation" in wanted:
         result["between"] = ends = two_examples(between, x, y, which, data)
         made["interpolation"] = model.interpolate(*np.asarray(x[ends]), number["interpolation"])
     if "grid" in wanted:
-        made["grid"] = latent_grid(model, number["grid"], **source.like_of_grid())
+        made["grid"] = latent_grid(model, number["grid"], like=None if model.prior else source.training_data())
     if kind == ".npy":
         array = made[wanted[0]]
         write_array(out, array[0] if wanted == ["grid"] else array)
@@ -105,13 +107,9 @@ class Source:
             self.about = "a normal distribution fitted to the codes of the training data"
         self.training = None
 
-    def like(self):
-        """What ``sample`` needs to know besides."""
-        return {} if self.own else {"like": self.training_data()}
-
-    def like_of_grid(self):
-        """What ``latent_grid`` needs to know besides."""
-        return {} if self.model.prior else {"like": self.training_data()}
+    def samples(self, n, seed):
+        """n new examples."""
+        return self.model.sample(n, seed) if self.own else self.model.sample_like(self.training_data(), n, seed)
 
     def training_data(self):
         """Read when it is needed, and once."""
@@ -153,7 +151,8 @@ def draw(out, settings, result, made, model, x, y):
         i, j = result["between"]
         label = "" if y is None or y.dtype.kind not in "iu" else f" (labels {numbered[i]} and {numbered[j]})"
         one = result["which"].removesuffix("s")
-        parts["interpolation"] = f"from {one} {i} to {j}{label}: codes on a straight line, decoded", made["interpolation"]
+        title = f"from {one} {i} to {j}{label}, themselves at both ends; between them codes on a straight line, decoded"
+        parts["interpolation"] = title, np.concatenate([x[[i]], made["interpolation"], x[[j]]])
     if "grid" in made:
         pictures, first, second = made["grid"]
         shown = np.asarray(x[:SCATTERED])
@@ -174,5 +173,5 @@ def report_generation(result):
         f"numbers {' and '.join(map(str, result.get('between', [])))}",
         "grid": f"the plane of its code, {result['count'].get('grid')} by {result['count'].get('grid')}",
     }
-    lines = [f"{result['run']}: a {result['model']}", *(f"  {about[name]}" for name in result["what"])]
+    lines = [f"{result['run']}: {result['recipe']}, {result['model']}", *(f"  {about[name]}" for name in result["what"])]
     return "\n".join([*lines, f"written to {result['out']}"])
