@@ -45,7 +45,9 @@ def test_what_cannot_be_is_refused(rng):
 
 def test_a_collapsed_posterior_is_warned_of_once_and_with_a_cure(images):
     """On noise, with a heavy KL, the code cannot pay for itself."""
-    with pytest.warns(ta.PosteriorCollapseWarning, match=r"0 of the 3 numbers.*KL is .*smaller beta \(it is 50\)") as seen:
+    with pytest.warns(
+        ta.PosteriorCollapseWarning, match=r"0 of the 3 numbers.*KL is .*smaller beta \(it is 50\)"
+    ) as seen:
         quick(vae(beta=50), images, 10, lr=1e-2)
     assert [warning.category for warning in seen] == [ta.PosteriorCollapseWarning]
     assert seen[0].filename == __file__ or "conftest" in seen[0].filename  # the user's line

@@ -33,7 +33,12 @@ def test_interpolation_goes_straight_from_one_code_to_the_other(plain, images):
 
 
 def test_codes_like_those_of_data_have_their_mean_and_covariance(plain, rng):
-    x = rng.normal(size=(5000, 4)) @ np.array([[2, 1, 0, 0], [0, 0.5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]) + [3, -1, 0, 0]
+    x = rng.normal(size=(5000, 4)) @ np.array([[2, 1, 0, 0], [0, 0.5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]) + [
+        3,
+        -1,
+        0,
+        0,
+    ]
     drawn = codes_like(plain, x, 20000, 0)
     assert drawn.dtype == np.float32
     assert np.allclose(drawn.mean(axis=0), x[:, :2].mean(axis=0), atol=0.05)
@@ -43,7 +48,9 @@ def test_codes_like_those_of_data_have_their_mean_and_covariance(plain, rng):
 
 
 def test_codes_of_images_and_of_one_number_are_drawn_too(images):
-    conv = ta.Autoencoder(ta.Sequential(ta.Conv2D(1, 2), ta.MaxPool2D(2)), ta.Sequential(ta.UpSampling2D(2), ta.Conv2D(2, 1)))
+    conv = ta.Autoencoder(
+        ta.Sequential(ta.Conv2D(1, 2), ta.MaxPool2D(2)), ta.Sequential(ta.UpSampling2D(2), ta.Conv2D(2, 1))
+    )
     assert conv.sample_like(images, 3).shape == (3, 8, 8, 1)
     assert vae(code=1).sample_like(images, 3).shape == (3, 8, 8, 1)
 

@@ -33,7 +33,9 @@ def linear_gaussian(rng, exact=True):
     x = rng.normal(size=(300, J)) @ W.T + b + STD * rng.normal(size=(300, D))
     covariance = W @ W.T + STD**2 * np.eye(D)
     centred = x - b
-    log_p = -0.5 * ((centred @ np.linalg.inv(covariance) * centred).sum(axis=1) + np.linalg.slogdet(2 * np.pi * covariance)[1])
+    log_p = -0.5 * (
+        (centred @ np.linalg.inv(covariance) * centred).sum(axis=1) + np.linalg.slogdet(2 * np.pi * covariance)[1]
+    )
     # KL of the encoder against the posterior: what the ELBO lacks
     gap = 0.5 * (factor - 1 - np.log(factor) + shift**2 / variance).sum()
     return model, x, log_p.mean(), gap
@@ -100,7 +102,9 @@ def test_estimates_follow_their_seed_and_leave_all_else_alone(rng):
     ta.manual_seed(3)
     first = model.encode(x, sample=True)
     ta.manual_seed(3)
-    assert model.log_likelihood(x, 3, seed=1) == model.log_likelihood(x, 3, seed=1) != model.log_likelihood(x, 3, seed=2)
+    assert (
+        model.log_likelihood(x, 3, seed=1) == model.log_likelihood(x, 3, seed=1) != model.log_likelihood(x, 3, seed=2)
+    )
     assert model.elbo(x, seed=1) == model.elbo(x, seed=1) != model.elbo(x, seed=2)
     assert np.array_equal(model.encode(x, sample=True), first)
     assert all(module.training for module in model.modules())
@@ -130,7 +134,9 @@ def test_on_a_device(device, images):
     assert np.allclose(here, there, rtol=1e-4)
 
 
-@pytest.mark.parametrize("wrong", [lambda m, x: m.log_likelihood(x, 0), lambda m, x: m.elbo(x, 0), lambda m, x: m.elbo(x, seed=-1)])
+@pytest.mark.parametrize(
+    "wrong", [lambda m, x: m.log_likelihood(x, 0), lambda m, x: m.elbo(x, 0), lambda m, x: m.elbo(x, seed=-1)]
+)
 def test_counts_that_cannot_be_are_refused(wrong, rng):
     model, x, _, _ = linear_gaussian(rng)
     with pytest.raises(RangeError, match="expected an integer"):

@@ -85,7 +85,9 @@ def test_the_terms_are_the_formulas(settings, images):
         assert model.objective_name == "reconstruction + 4 KL, nats per example"
 
 
-@pytest.mark.parametrize("settings", [{}, {**GAUSSIAN, "end": None}, {"beta": 0.3}], ids=["bernoulli", "gaussian", "beta"])
+@pytest.mark.parametrize(
+    "settings", [{}, {**GAUSSIAN, "end": None}, {"beta": 0.3}], ids=["bernoulli", "gaussian", "beta"]
+)
 def test_the_whole_objective_has_the_right_gradients(settings, rng):
     model = vae(**settings).astype("float64")
     x = ta.Tensor(rng.random((6, 8, 8, 1)))
@@ -124,7 +126,9 @@ def test_held_out_codes_are_drawn_too(images):
     model.log_var.bias.data[...] = 4.0
     loss = ta.losses.loss_function("bce")
     with model.evaluating():
-        several = [model.objective(ta.Tensor(images), ta.Tensor(images), loss)["reconstruction"].item() for _ in range(3)]
+        several = [
+            model.objective(ta.Tensor(images), ta.Tensor(images), loss)["reconstruction"].item() for _ in range(3)
+        ]
     assert len(set(several)) == 3
     assert history["val_kl"][-1] != history["kl"][-1]
 

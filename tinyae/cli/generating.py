@@ -14,7 +14,9 @@ from .shared import commands, data_option, finish, json_option, kernels_option, 
     help="By default all that there is in a picture, and samples in an array.",
 )
 @click.option(
-    "--count", type=int, help="How many samples; with --what: steps of an interpolation, or codes along a side of the grid."
+    "--count",
+    type=int,
+    help="How many samples; with --what: steps of an interpolation, or codes along a side of the grid.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="For the samples.")
 @click.option(

@@ -27,7 +27,9 @@ def unit_variances(model: Any, x: Any) -> Any:
     """Var over x (N, ...) of each number of the code, the mean of q(z|x): float64 (J,), on the host."""
     means = model.backend.to_host(model.encode(x)).astype(np.float64)
     if len(means) < 2:
-        raise RangeError("active_units: one example was given; expected several, for what counts is how the code varies.")
+        raise RangeError(
+            "active_units: one example was given; expected several, for what counts is how the code varies."
+        )
     return means.var(axis=0)
 
 

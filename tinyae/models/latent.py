@@ -34,7 +34,9 @@ def codes_like(model: Any, x: Any, n: int, seed: int) -> Any:
     codes = between_which_is_something("sample_like", model, model.encode(x))
     shape, backend = codes.shape[1:], model.backend
     if len(codes) < 2:
-        raise RangeError("sample_like: x has one example; expected several, for their codes' mean and covariance are taken.")
+        raise RangeError(
+            "sample_like: x has one example; expected several, for their codes' mean and covariance are taken."
+        )
     codes = backend.to_host(codes).reshape(len(codes), -1).astype(np.float64)
     mean, covariance = codes.mean(axis=0), np.atleast_2d(np.cov(codes, rowvar=False))
     values, vectors = np.linalg.eigh(covariance)

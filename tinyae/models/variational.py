@@ -214,7 +214,9 @@ class VariationalAutoencoder(Autoencoder):
         without = self.nats(mean_baseline(x_train, x_test, self.default_loss), D)
         found = {
             "active numbers of the code, whose mean varies over examples": f"{self.active_units(x_test)} of {self.code_size}",
-            f"ln p(x), estimated with {DRAWN} codes for each of {len(few):,} held-out examples": self.log_likelihood(few, DRAWN),
+            f"ln p(x), estimated with {DRAWN} codes for each of {len(few):,} held-out examples": self.log_likelihood(
+                few, DRAWN
+            ),
             "-ln p(x) of held-out examples by the mean example, without a code": without,
         }
         return found if self.beta == 1 else {"held-out negative ELBO": self.elbo(x_test)["negative_elbo"], **found}

@@ -22,7 +22,9 @@ def draw_generated(path, note="", samples=None, interpolation=None, plane=None):
     plane : dict, with the arguments of ``draw_plane``
     """
     rows = [pair for pair in (samples, interpolation) if pair is not None]
-    heights = [HEADING + n * WIDTH / max(ACROSS, across) for n, across in (tiled(len(examples)) for _, examples in rows)]
+    heights = [
+        HEADING + n * WIDTH / max(ACROSS, across) for n, across in (tiled(len(examples)) for _, examples in rows)
+    ]
     heights += [] if plane is None else [WIDTH / 2 + HEADING]
     figure = new_figure(WIDTH, sum(heights) + HEADING)
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]

@@ -58,9 +58,7 @@ def generate(path, *, out, what=None, count=None, seed=0, between=None, data=Non
         new_figure(1, 1)  # without Matplotlib, say so at once
     model, settings = open_run("generate", path)
     if not isinstance(model, Autoencoder):
-        raise RangeError(
-            f"generate: the run in {path} is a classifier and has no decoder. Give an autoencoder's run."
-        )
+        raise RangeError(f"generate: the run in {path} is a classifier and has no decoder. Give an autoencoder's run.")
     x, y, which, data = examples_of("generate", settings, data, None)
     shape = settings.recipe.code_shape(settings.example_shape)
     if what == "grid" and shape != (2,):
@@ -146,7 +144,10 @@ def draw(out, settings, result, made, model, x, y):
     parts, numbered = {}, None if y is None else np.asarray(y)
     if "samples" in made:
         n, seed = result["count"]["samples"], result["seed"]
-        parts["samples"] = f"{n} new examples: codes drawn from {result['codes']} (seed {seed}), decoded", made["samples"]
+        parts["samples"] = (
+            f"{n} new examples: codes drawn from {result['codes']} (seed {seed}), decoded",
+            made["samples"],
+        )
     if "interpolation" in made:
         i, j = result["between"]
         label = "" if y is None or y.dtype.kind not in "iu" else f" (labels {numbered[i]} and {numbered[j]})"
@@ -173,5 +174,8 @@ def report_generation(result):
         f"numbers {' and '.join(map(str, result.get('between', [])))}",
         "grid": f"the plane of its code, {result['count'].get('grid')} by {result['count'].get('grid')}",
     }
-    lines = [f"{result['run']}: {result['recipe']}, {result['model']}", *(f"  {about[name]}" for name in result["what"])]
+    lines = [
+        f"{result['run']}: {result['recipe']}, {result['model']}",
+        *(f"  {about[name]}" for name in result["what"]),
+    ]
     return "\n".join([*lines, f"written to {result['out']}"])
