@@ -155,7 +155,7 @@ class VariationalAutoencoder(Autoencoder):
         return LOSS_OF[self.likelihood]
 
     @property
-    def objective_name(self) -> str:
+    def objective_name(self) -> str:  # type: ignore[override]
         if self.beta == 1:
             return "negative ELBO, nats per example"
         return f"reconstruction + {self.beta:g} KL, nats per example"
