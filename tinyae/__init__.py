@@ -52,7 +52,9 @@ from .losses import (
     kl_divergence,
     mse_loss,
 )
-from .models import Autoencoder, LinearAutoencoder
+from .models import Autoencoder, LinearAutoencoder, VariationalAutoencoder
+from .models.active_units import PosteriorCollapseWarning
+from .models.latent import latent_grid
 from .models.pretraining import pretrain
 from .nn import (
     Activation,
@@ -139,6 +141,7 @@ __all__ = [
     "Momentum",
     "Op",
     "Optimizer",
+    "PosteriorCollapseWarning",
     "RMSProp",
     "RandomRotation",
     "RandomShift",
@@ -155,6 +158,7 @@ __all__ = [
     "TensorBoard",
     "TiedDense",
     "UpSampling2D",
+    "VariationalAutoencoder",
     "WarmUp",
     "ZeroPad2D",
     "apply",
@@ -181,6 +185,7 @@ __all__ = [
     "get_matmul_precision",
     "get_num_threads",
     "kl_divergence",
+    "latent_grid",
     "leaky_relu",
     "load",
     "log_softmax",

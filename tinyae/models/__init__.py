@@ -2,5 +2,10 @@
 
 from .autoencoder import Autoencoder
 from .linear import LinearAutoencoder
+from .variational import VariationalAutoencoder
 
-__all__ = ["Autoencoder", "LinearAutoencoder"]
+__all__ = [
+    "Autoencoder",
+    "LinearAutoencoder",
+    "VariationalAutoencoder",
+]
