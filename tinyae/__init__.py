@@ -51,7 +51,7 @@ from .losses import (
     kl_divergence,
     mse_loss,
 )
-from .models import Autoencoder
+from .models import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
 from .nn import (
     Activation,
     AvgPool2D,
@@ -116,10 +116,12 @@ __all__ = [
     "ClipNorm",
     "ClipValue",
     "CollapseWarning",
+    "ContractiveAutoencoder",
     "Conv2D",
     "Conv2DTranspose",
     "CosineDecay",
     "Crop2D",
+    "DenoisingAutoencoder",
     "Dense",
     "Dropout",
     "EarlyStopping",
@@ -146,6 +148,7 @@ __all__ = [
     "Schedule",
     "Sequential",
     "SlowFloat64Warning",
+    "SparseAutoencoder",
     "StepDecay",
     "StopAtLoss",
     "Tensor",

@@ -82,9 +82,7 @@ class SparseAutoencoder(Autoencoder):
             )
 
     @classmethod
-    def from_parts(
-        cls, encoder: Sequence[Module], decoder: Sequence[Module], **settings: Any
-    ) -> "SparseAutoencoder":
+    def from_parts(cls, encoder: Sequence[Module], decoder: Sequence[Module], **settings: Any) -> "SparseAutoencoder":
         """A model of two lists of layers; settings as above."""
         return cls(Sequential(*encoder), Sequential(*decoder), **settings)
 
