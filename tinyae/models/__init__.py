@@ -1,6 +1,5 @@
 """The models, made of the parts that exist."""
 
-from .activity import Activity
 from .autoencoder import Autoencoder
 from .contractive import ContractiveAutoencoder
 from .denoising import DenoisingAutoencoder
