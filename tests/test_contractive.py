@@ -7,6 +7,8 @@ import tinyae as ta
 from tinyae.errors import RangeError
 from tinyae.models.contractive import DERIVATIVES, jacobian_norm, squared_norms
 
+from .conftest import quick, weights
+
 activations = pytest.mark.parametrize("activation", list(DERIVATIVES))
 
 
@@ -18,6 +20,14 @@ def model(activation="sigmoid", dtype="float64", strength=0.3, kind=ta.Contracti
     options = {"strength": strength} if kind is ta.ContractiveAutoencoder else {}
     decoder = ta.Sequential(ta.Dense(4, 6, "sigmoid"), ta.Reshape(2, 3))
     return kind(encoder, decoder, **options).astype(dtype)
+
+
+def whole(tied=False, activation="sigmoid", strength=0.01, units=10):
+    """For 8x8 images."""
+    ta.manual_seed(0)
+    encoder = [ta.Flatten(), ta.Dense(64, units, activation, "glorot")]
+    decoder = [ta.Dense(units, 64, "sigmoid", "glorot"), ta.Reshape(8, 8, 1)]
+    return ta.ContractiveAutoencoder.from_parts(encoder, decoder, strength=strength, tied=tied)
 
 
 def examples(n=5, dtype="float64"):
@@ -88,6 +98,44 @@ def test_the_norm_of_a_plain_autoencoder_on_every_backend(backend):
     assert np.isclose(jacobian_norm(plain, x), model("sigmoid").jacobian_norm(x.astype("float64")), rtol=1e-5)
 
 
+@pytest.mark.usefixtures("everywhere")
+@pytest.mark.parametrize("tied", [False, True])
+def test_fit_is_the_loop_written_by_hand(tied, images):
+    ours, theirs = whole(tied), whole(tied)
+    history = quick(ours, images, 3, batch_size=8, seed=4, loss="bce")
+    optimizer = ta.Adam(theirs.parameters())
+    for epoch in range(3):
+        for x in ta.batches(images, 8, seed=4, epoch=epoch):
+            optimizer.zero_grad()
+            z = theirs.code(x)
+            loss = ta.bce_with_logits_loss(theirs.decoder.before_sigmoid(z), x) + 0.01 * theirs.contraction(z)
+            loss.backward()
+            optimizer.step()
+    assert weights(ours) == weights(theirs)
+    assert np.allclose(history["loss"], np.add(history["reconstruction"], history["contraction"]), rtol=1e-6)
+
+
+@activations
+def test_the_same_training_on_a_device(activation, device, images):
+    here, there = whole(activation=activation), whole(activation=activation).to(device)
+    histories = [quick(ae, images, 3, batch_size=8, validation_data=images[:20]) for ae in (here, there)]
+    for name in ("loss", "contraction", "val_reconstruction"):
+        assert np.allclose(histories[0][name], histories[1][name], rtol=1e-4)
+    assert np.allclose(here.encode(images), there.to("numpy").encode(images), atol=1e-4)
+
+
+def test_the_penalty_makes_the_code_move_less():
+    pytest.importorskip("sklearn", reason="the bundled digits need scikit-learn")
+    (x, _), (x_test, _) = ta.datasets.load_digits()
+    plain, contractive = (whole(True, strength=strength, units=60) for strength in (0.0, 1e-2))
+    for ae in (plain, contractive):
+        quick(ae, x, 8, lr=3e-3)
+    assert contractive.jacobian_norm(x_test) < 0.7 * plain.jacobian_norm(x_test)
+    assert contractive.findings(x, x_test) == {
+        "Frobenius norm of the encoder's Jacobian, held-out examples": contractive.jacobian_norm(x_test)
+    }
+
+
 def test_saved_and_loaded(tmp_path):
     ae, x = model(dtype="float32"), examples(dtype="float32")
     ta.save(ae, tmp_path / "m.safetensors")
@@ -99,6 +147,9 @@ def test_saved_and_loaded(tmp_path):
 def test_from_parts():
     ae = ta.ContractiveAutoencoder.from_parts([ta.Flatten(), ta.Dense(6, 4, "relu")], [ta.Dense(4, 6)], strength=0.1)
     assert ae.strength == 0.1 and len(ae.encoder) == 2
+    tied, images = whole(tied=True), np.random.default_rng(0).random((3, 8, 8, 1), dtype="f")
+    assert tied.parameter_count() == 64 * 10 + 10 + 64
+    assert tied.decoder.ends_in_sigmoid() and tied.reconstruct(images).shape == images.shape
 
 
 @pytest.mark.parametrize(

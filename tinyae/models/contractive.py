@@ -22,6 +22,7 @@ from ..errors import RangeError, brief, require_number
 from ..nn.layers import Dense, Flatten, Reshape
 from ..nn.module import Module, model_input
 from ..nn.sequential import Sequential, flat
+from ..nn.tied import TiedDense
 from ..tensor import Tensor, wrap
 from .autoencoder import Autoencoder
 
@@ -122,9 +123,16 @@ class ContractiveAutoencoder(Autoencoder):
 
     @classmethod
     def from_parts(
-        cls, encoder: Sequence[Module], decoder: Sequence[Module], strength: float = 1e-4
+        cls, encoder: Sequence[Module], decoder: Sequence[Module], strength: float = 1e-4, tied: bool = False
     ) -> "ContractiveAutoencoder":
-        """A model of two lists of layers."""
+        """The model from the layers of an encoder and of a decoder, as recipes have them.
+
+        ``tied``: the decoder's first Dense layer gets the encoder's weights, transposed, in place of its own.
+        """
+        if tied:
+            layer = the_layer("ContractiveAutoencoder", Autoencoder(Sequential(*encoder), Sequential(*decoder)))
+            first = next(i for i, part in enumerate(decoder) if isinstance(part, Dense))
+            decoder = [*decoder[:first], TiedDense(layer, decoder[first].activation), *decoder[first + 1 :]]
         return cls(Sequential(*encoder), Sequential(*decoder), strength)
 
     def contraction(self, z: Tensor) -> Tensor:
@@ -138,6 +146,9 @@ class ContractiveAutoencoder(Autoencoder):
     def jacobian_norm(self, x: Any) -> float:
         """The Frobenius norm of the encoder's Jacobian, the mean over examples x (N, ...)."""
         return jacobian_norm(self, x)
+
+    def findings(self, x_train: Any, x_test: Any) -> dict[str, Any]:
+        return {"Frobenius norm of the encoder's Jacobian, held-out examples": self.jacobian_norm(x_test)}
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "strength": self.strength}

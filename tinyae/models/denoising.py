@@ -7,10 +7,17 @@ Vincent et al., "Extracting and composing robust features with denoising autoenc
 "Stacked denoising autoencoders" (2010), section 3; Goodfellow et al. (2016), section 14.5.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..errors import DtypeError, brief
+import numpy as np
+
+from ..backend import backend_of
+from ..data import as_data
+from ..errors import DtypeError, ShapeError, brief
+from ..image_quality import psnr_of_each
+from ..metrics import cross_entropy_error, squared_error
 from ..nn.module import Module
 from ..nn.noise import Noise, make_noise
 from ..nn.sequential import Sequential
@@ -57,7 +64,8 @@ class DenoisingAutoencoder(Autoencoder):
         strength: float = 0.4,
         clip: Sequence[float] | None = None,
     ) -> "DenoisingAutoencoder":
-        """A model of two lists of layers and a noise by its name: "gaussian", "masking", "salt-and-pepper"."""
+        """The model from the layers of an encoder and of a decoder, as recipes have them, and a noise by its name:
+        "gaussian" with standard deviation ``strength``, "masking" or "salt-and-pepper" with that share of the elements."""
         return cls(Sequential(*encoder), Sequential(*decoder), make_noise(noise, strength, clip))
 
     def forward(self, x: Any) -> Tensor:
@@ -71,5 +79,62 @@ class DenoisingAutoencoder(Autoencoder):
             x = self.noise.corrupted(x, HELD_OUT_SEED)
         return {"loss": loss(self, x, y)}
 
+    def findings(self, x_train: Any, x_test: Any) -> dict[str, Any]:
+        found = denoising_errors({"noisy": lambda x: x, "denoised": self.reconstruct}, x_test, self.noise, HELD_OUT_SEED)
+        return {
+            "noise on the held-out examples": repr(self.noise),
+            "PSNR of the noisy ones, dB": found["noisy"]["psnr"],
+            "PSNR of the denoised ones, dB": found["denoised"]["psnr"],
+            "squared error of the denoised ones": found["denoised"]["mse"],
+            **({"cross-entropy of the denoised ones": found["denoised"]["bce"]} if "bce" in found["denoised"] else {}),
+        }
+
     def config(self) -> dict[str, Any]:
         return {**super().config(), "noise": self.noise}
+
+
+def denoising_errors(
+    denoisers: Mapping[str, Callable[[Any], Any]], x: Any, noise: Noise, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """How far from clean examples is what each denoiser makes of the same noisy ones?
+
+    Parameters
+    ----------
+    denoisers : dict
+        {name: function}, such as ``{"noisy": lambda x: x, "denoised": model.reconstruct}``. Each gets arrays (n, ...)
+        on the backend of x, and gives others of that shape.
+    x : array (N, ...)
+        The clean examples. They may be larger than memory.
+    noise : Noise
+        What they are corrupted with; ``seed`` fixes it.
+
+    Returns
+    -------
+    dict
+        For each name ``mse``, the mean over all elements; ``psnr``, in dB, the mean over examples; and ``bce``, the mean
+        over all elements, if the clean examples are within [0, 1] (0 and 1 count as 1e-7 and 1 - 1e-7).
+
+    Raises
+    ------
+    ShapeError
+        A denoiser gives another shape.
+    """
+    x = as_data("denoising_errors", x)
+    totals = {name: {"mse": 0.0, "psnr": 0.0, "bce": 0.0} for name in denoisers}
+    for start, stop, noisy in noise.corrupted_pieces(x, seed):
+        clean = in_float64(x[start:stop])
+        for name, denoiser in denoisers.items():
+            guess = in_float64(denoiser(noisy))
+            if guess.shape != clean.shape:
+                raise ShapeError(f"denoising_errors: '{name}' made {guess.shape} of noisy examples {clean.shape}.")
+            total, per_example = totals[name], clean.size // len(clean)
+            total["mse"] += squared_error(guess, clean).sum() / per_example
+            total["psnr"] += psnr_of_each(guess, clean, 1.0).sum()
+            total["bce"] += cross_entropy_error(guess, clean).sum() / per_example if 0 <= clean.min() and clean.max() <= 1 else math.nan
+    means = {name: {kind: float(sum_ / len(x)) for kind, sum_ in total.items()} for name, total in totals.items()}
+    return {name: {kind: value for kind, value in found.items() if value == value} for name, found in means.items()}
+
+
+def in_float64(array):
+    """An array of any backend on the host."""
+    return np.asarray(backend_of(array).to_host(array), np.float64)

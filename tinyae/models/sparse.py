@@ -7,12 +7,10 @@ Goodfellow et al. (2016), section 14.2.1 (L1); Ng, "Sparse autoencoder", CS294A 
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from ..errors import RangeError, brief, known_name, require_number
 from ..nn.module import Module
-from ..nn.sequential import Sequential
 from ..tensor import Tensor
 from .activity import Activity, activity_of
 from .autoencoder import Autoencoder
@@ -81,11 +79,6 @@ class SparseAutoencoder(Autoencoder):
                 "End it with activation='sigmoid', or use penalty='l1'."
             )
 
-    @classmethod
-    def from_parts(cls, encoder: Sequence[Module], decoder: Sequence[Module], **settings: Any) -> "SparseAutoencoder":
-        """A model of two lists of layers; settings as above."""
-        return cls(Sequential(*encoder), Sequential(*decoder), **settings)
-
     def sparsity(self, z: Tensor) -> Tensor:
         """The penalty of a code (N, ...), before it is multiplied by ``strength``."""
         return l1_penalty(z) if self.penalty == "l1" else kl_penalty(z, self.target)
@@ -106,6 +99,9 @@ class SparseAutoencoder(Autoencoder):
             threshold = 0.5 if self.encoder.ends_in_sigmoid() else 0.0
         threshold = require_number("activity", "threshold", threshold, at_least=0)
         return activity_of(self, x, threshold, self.target if self.penalty == "kl" else None)
+
+    def findings(self, x_train: Any, x_test: Any) -> dict[str, Any]:
+        return {"activity of the code, held-out examples": str(self.activity(x_test))}
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "penalty": self.penalty, "strength": self.strength, "target": self.target}

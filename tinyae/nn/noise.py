@@ -5,7 +5,8 @@ To undo the corruption a model has to know what its data look like. The three ki
 exactly that share of each example.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..context import draw, generator, no_grad, own, unrepeatable, use
@@ -15,7 +16,7 @@ from ..tensor import Tensor, as_tensor, wrap
 from .layers import as_floats
 from .module import Module
 
-PIECE = 1024  # examples that are corrupted together
+PIECE = 1 << 20  # elements that are corrupted together
 
 
 class Noise(Module):
@@ -45,14 +46,19 @@ class Noise(Module):
         tensor = as_tensor(x, f"{type(self).__name__}.corrupted")
         if tensor.ndim == 0:
             raise ShapeError(f"{type(self).__name__}.corrupted: a single number was given; expected (N, ...).")
-        tensor, xp = as_floats(tensor.detach()), tensor.backend.xp
-        with no_grad(), use(generator, Generator(seed)):
-            starts = range(0, len(tensor), PIECE)
-            pieces = [
-                self.corrupt(wrap(tensor.data[i : i + PIECE], tensor.backend), "sample").data for i in starts
-            ]  # fmt: skip
-        data = pieces[0] if len(pieces) == 1 else xp.concatenate(pieces)
+        pieces = [piece for _, _, piece in self.corrupted_pieces(tensor.data, seed)]
+        data = pieces[0] if len(pieces) == 1 else tensor.backend.xp.concatenate(pieces)
         return wrap(data, tensor.backend) if isinstance(x, Tensor) else data
+
+    def corrupted_pieces(self, x: Any, seed: int = 0) -> Iterator[tuple[int, int, Any]]:
+        """(start, stop, ``corrupted(x)[start:stop]``), so that x may be larger than memory."""
+        chance = Generator(seed)
+        rows = max(1, PIECE // math.prod(x.shape[1:]))
+        for start in range(0, len(x), rows):
+            piece = as_floats(as_tensor(x[start : start + rows], "corrupted"))
+            with no_grad(), use(generator, chance):
+                piece = self.corrupt(piece, "sample")
+            yield start, start + len(piece), piece.data
 
 
 class GaussianNoise(Noise):
