@@ -179,7 +179,9 @@ def test_a_noise_of_ones_own(images):
 
 @pytest.mark.parametrize("noise", [0.4, None, ta.Dropout(0.4)])
 def test_what_is_no_noise_is_refused(noise):
-    with pytest.raises(DtypeError, match="DenoisingAutoencoder: the noise is .*expected a noise, such as GaussianNoise"):
+    with pytest.raises(
+        DtypeError, match="DenoisingAutoencoder: the noise is .*expected a noise, such as GaussianNoise"
+    ):
         model(noise)
 
 

@@ -80,7 +80,9 @@ class DenoisingAutoencoder(Autoencoder):
         return {"loss": loss(self, x, y)}
 
     def findings(self, x_train: Any, x_test: Any) -> dict[str, Any]:
-        found = denoising_errors({"noisy": lambda x: x, "denoised": self.reconstruct}, x_test, self.noise, HELD_OUT_SEED)
+        found = denoising_errors(
+            {"noisy": lambda x: x, "denoised": self.reconstruct}, x_test, self.noise, HELD_OUT_SEED
+        )
         return {
             "noise on the held-out examples": repr(self.noise),
             "PSNR of the noisy ones, dB": found["noisy"]["psnr"],
@@ -130,7 +132,11 @@ def denoising_errors(
             total, per_example = totals[name], clean.size // len(clean)
             total["mse"] += squared_error(guess, clean).sum() / per_example
             total["psnr"] += psnr_of_each(guess, clean, 1.0).sum()
-            total["bce"] += cross_entropy_error(guess, clean).sum() / per_example if 0 <= clean.min() and clean.max() <= 1 else math.nan
+            total["bce"] += (
+                cross_entropy_error(guess, clean).sum() / per_example
+                if 0 <= clean.min() and clean.max() <= 1
+                else math.nan
+            )
     means = {name: {kind: float(sum_ / len(x)) for kind, sum_ in total.items()} for name, total in totals.items()}
     return {name: {kind: value for kind, value in found.items() if value == value} for name, found in means.items()}
 
