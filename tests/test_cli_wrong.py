@@ -218,6 +218,19 @@ inspect run --example -1                                        | --example is -
 inspect run --data x.npy                                        | examples of shape (8, 8, 1), those of
 inspect run --out file                                          | a folder file cannot be made
 inspect changed                                                 | are no images
+denoise run --noise salt                                        | unknown noise 'salt'
+denoise run --strength -1                                       | GaussianNoise: std is -1
+denoise run --noise masking --strength 1                        | MaskingNoise: rate is 1
+denoise run --seed -1                                           | seed is -1
+denoise run --out a.jpg                                         | ends in .jpg; expected a picture
+denoise run --out x.npy                                         | x.npy exists
+denoise run --out missing/a.png                                 | there is no folder missing
+denoise run --data images.npy                                   | say where what becomes of images.npy is to be written
+denoise run --data images.npy --strength 0.2 --out a.npy        | is taken to be noisy already
+denoise run --data x.npy --out a.npy                            | trained on examples of shape (8, 8, 1)
+denoise run --data x.npy --noise masking                        | trained on examples of shape (8, 8, 1)
+denoise classifier                                              | has no decoder
+denoise no-model                                                | has no model yet
 train conv --data x.npy                                         | Use a dense recipe, such as digits
 train conv-digits --data first.npy                              | looks like channels first
 train conv-small --data images.npy --loss cross_entropy         | it reconstructs

@@ -139,8 +139,8 @@ def test_findings_are_those_errors(images):
     ae = model()
     found = ae.findings(images, images)
     errors = denoising_errors({"noisy": lambda x: x, "denoised": ae.reconstruct}, images, ae.noise, HELD_OUT_SEED)
-    assert found["PSNR of the denoised ones, dB"] == errors["denoised"]["psnr"]
-    assert found["PSNR of the noisy ones, dB"] == errors["noisy"]["psnr"]
+    assert found["PSNR, dB, of the denoised ones"] == errors["denoised"]["psnr"]
+    assert found["PSNR, dB, of the noisy ones"] == errors["noisy"]["psnr"]
     assert found["cross-entropy of the denoised ones"] == errors["denoised"]["bce"]
 
 

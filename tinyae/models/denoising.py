@@ -7,7 +7,6 @@ Vincent et al., "Extracting and composing robust features with denoising autoenc
 "Stacked denoising autoencoders" (2010), section 3; Goodfellow et al. (2016), section 14.5.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from ..tensor import Tensor
 from .autoencoder import Autoencoder
 
 HELD_OUT_SEED = 0  # of the noise on held-out examples: the same after each epoch
+MEASURES = {"mse": "squared error", "psnr": "PSNR, dB,", "bce": "cross-entropy"}
 
 
 class DenoisingAutoencoder(Autoencoder):
@@ -83,13 +83,11 @@ class DenoisingAutoencoder(Autoencoder):
         found = denoising_errors(
             {"noisy": lambda x: x, "denoised": self.reconstruct}, x_test, self.noise, HELD_OUT_SEED
         )
-        return {
-            "noise on the held-out examples": repr(self.noise),
-            "PSNR of the noisy ones, dB": found["noisy"]["psnr"],
-            "PSNR of the denoised ones, dB": found["denoised"]["psnr"],
-            "squared error of the denoised ones": found["denoised"]["mse"],
-            **({"cross-entropy of the denoised ones": found["denoised"]["bce"]} if "bce" in found["denoised"] else {}),
-        }
+        result = {"noise on the held-out examples": repr(self.noise)}
+        for measure, title in MEASURES.items():
+            if measure in found["noisy"]:
+                result |= {f"{title} of the {which} ones": errors[measure] for which, errors in found.items()}
+        return result
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "noise": self.noise}
@@ -113,8 +111,8 @@ def denoising_errors(
     Returns
     -------
     dict
-        For each name ``mse``, the mean over all elements; ``psnr``, in dB, the mean over examples; and ``bce``, the mean
-        over all elements, if the clean examples are within [0, 1] (0 and 1 count as 1e-7 and 1 - 1e-7).
+        For each name ``mse``, the mean over all elements. If the clean examples are within [0, 1] also ``psnr``, in dB,
+        the mean over examples; and ``bce``, the mean over all elements (a guess of 0 or 1 counts as 1e-7 or 1 - 1e-7).
 
     Raises
     ------
@@ -123,22 +121,19 @@ def denoising_errors(
     """
     x = as_data("denoising_errors", x)
     totals = {name: {"mse": 0.0, "psnr": 0.0, "bce": 0.0} for name in denoisers}
+    are_pixels = True
     for start, stop, noisy in noise.corrupted_pieces(x, seed):
         clean = in_float64(x[start:stop])
+        are_pixels = are_pixels and bool(0 <= clean.min() and clean.max() <= 1)
         for name, denoiser in denoisers.items():
             guess = in_float64(denoiser(noisy))
             if guess.shape != clean.shape:
                 raise ShapeError(f"denoising_errors: '{name}' made {guess.shape} of noisy examples {clean.shape}.")
-            total, per_example = totals[name], clean.size // len(clean)
-            total["mse"] += squared_error(guess, clean).sum() / per_example
-            total["psnr"] += psnr_of_each(guess, clean, 1.0).sum()
-            total["bce"] += (
-                cross_entropy_error(guess, clean).sum() / per_example
-                if 0 <= clean.min() and clean.max() <= 1
-                else math.nan
-            )
-    means = {name: {kind: float(sum_ / len(x)) for kind, sum_ in total.items()} for name, total in totals.items()}
-    return {name: {kind: value for kind, value in found.items() if value == value} for name, found in means.items()}
+            totals[name]["mse"] += squared_error(guess, clean).sum() / x.size
+            totals[name]["psnr"] += psnr_of_each(guess, clean, 1.0).sum() / len(x)
+            totals[name]["bce"] += cross_entropy_error(guess, clean).sum() / x.size
+    measures = MEASURES if are_pixels else ["mse"]
+    return {name: {measure: float(total[measure]) for measure in measures} for name, total in totals.items()}
 
 
 def in_float64(array):

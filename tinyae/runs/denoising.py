@@ -163,6 +163,7 @@ def baselines(recipe, noise):
         return min(settings, key=lambda setting: ((made(noisy, setting) - clean) ** 2).mean())
 
     found = {}
+    limits = (0, 1) if 0 <= clean.min() and clean.max() <= 1 else (-np.inf, np.inf)
     if is_images(x.shape):
         width, side = best(WIDTHS, gaussian_filtered), best(WINDOWS, median_filtered)
         found[f"Gaussian filter, width {width:g} pixels"] = partial(gaussian_filtered, width=width)
@@ -171,7 +172,7 @@ def baselines(recipe, noise):
     if size <= LARGEST_PCA:
         mean, vectors = pca(x)
         components = best_components(mean, vectors, noisy, clean)
-        kept = partial(projected, mean=mean, basis=vectors[:, -components:])
+        kept = partial(projected, mean=mean, basis=vectors[:, -components:], limits=limits)
         found[f"PCA, {components} components"] = kept
     return found
 
@@ -190,10 +191,10 @@ def median_filtered(x, side):
     return median_filter(np.asarray(x, np.float64), (1, side, side, 1)[: x.ndim])
 
 
-def projected(x, mean, basis):
-    """Examples (N, ...) on the subspace of PCA, the noise outside of it left away."""
+def projected(x, mean, basis, limits):
+    """Examples (N, ...) on the subspace of PCA, the noise outside of it left away; within the limits of the data."""
     flat = np.asarray(x, np.float64).reshape(len(x), -1)
-    return ((flat - mean) @ basis @ basis.T + mean).reshape(x.shape)
+    return np.clip((flat - mean) @ basis @ basis.T + mean, *limits).reshape(x.shape)
 
 
 def best_components(mean, vectors, noisy, clean):
