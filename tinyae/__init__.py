@@ -52,7 +52,14 @@ from .losses import (
     kl_divergence,
     mse_loss,
 )
-from .models import Autoencoder, LinearAutoencoder, VariationalAutoencoder
+from .models import (
+    Autoencoder,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    LinearAutoencoder,
+    SparseAutoencoder,
+    VariationalAutoencoder,
+)
 from .models.active_units import PosteriorCollapseWarning
 from .models.latent import latent_grid
 from .models.pretraining import pretrain
@@ -68,9 +75,11 @@ from .nn import (
     Flatten,
     GaussianNoise,
     GlobalAvgPool2D,
+    MaskingNoise,
     MaxPool2D,
     Module,
     Reshape,
+    SaltAndPepper,
     Sequential,
     TiedDense,
     UpSampling2D,
@@ -120,10 +129,12 @@ __all__ = [
     "ClipNorm",
     "ClipValue",
     "CollapseWarning",
+    "ContractiveAutoencoder",
     "Conv2D",
     "Conv2DTranspose",
     "CosineDecay",
     "Crop2D",
+    "DenoisingAutoencoder",
     "Dense",
     "Dropout",
     "EarlyStopping",
@@ -136,6 +147,7 @@ __all__ = [
     "L2",
     "LBFGS",
     "LinearAutoencoder",
+    "MaskingNoise",
     "MaxPool2D",
     "Module",
     "Momentum",
@@ -149,9 +161,11 @@ __all__ = [
     "Reshape",
     "Rows",
     "SGD",
+    "SaltAndPepper",
     "Schedule",
     "Sequential",
     "SlowFloat64Warning",
+    "SparseAutoencoder",
     "StepDecay",
     "StopAtLoss",
     "Tensor",

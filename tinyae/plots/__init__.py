@@ -1,5 +1,6 @@
 """Pictures of training and of what was learnt, drawn with Matplotlib, which is imported only when one is drawn."""
 
+from .denoising import draw_denoised
 from .examples import draw_confusion, draw_image, draw_reconstructions, is_images
 from .figure import new_figure, save_figure
 from .histories import draw_comparison, draw_gradients, draw_loss, held_out_terms
@@ -8,6 +9,7 @@ from .layers import draw_filters, draw_maps
 __all__ = [
     "draw_comparison",
     "draw_confusion",
+    "draw_denoised",
     "draw_filters",
     "draw_gradients",
     "draw_image",
