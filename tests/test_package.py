@@ -25,7 +25,7 @@ FLOORS = [
     ["functional"],
     ["losses", "nn", "optimizer", "check"],
     ["optim", "regularizers", "callbacks", "data", "metrics", "memory"],
-    ["kernels"],
+    ["kernels", "image_quality"],
     ["program"],
     ["graph"],
     ["capture", "schedules", "clipping", "checkpoint", "failures", "rehearsal", "tensorboard"],
@@ -33,6 +33,7 @@ FLOORS = [
     ["training"],
     ["models"],
     ["saving", "recipes", "info"],
+    ["evaluation"],
     ["runs"],
     ["cli"],
 ]

@@ -15,6 +15,7 @@ from .checkpoint import Checkpoint
 from .clipping import ClipNorm, ClipValue, clip_by_norm, clip_by_value
 from .context import manual_seed, no_grad, use_kernels
 from .data import batches
+from .evaluation import Evaluation, cluster_codes, clustering_accuracy, evaluate, nearest
 from .failures import CollapseWarning
 from .functional import (
     avg_pool2d,
@@ -42,6 +43,7 @@ from .functional import (
     where,
 )
 from .history import History
+from .image_quality import psnr, ssim
 from .kernels.threads import get_num_threads, set_num_threads
 from .losses import (
     bce_with_logits_loss,
@@ -51,7 +53,7 @@ from .losses import (
     kl_divergence,
     mse_loss,
 )
-from .models import Autoencoder
+from .models import Autoencoder, InvariantAutoencoder
 from .nn import (
     Activation,
     AvgPool2D,
@@ -121,11 +123,13 @@ __all__ = [
     "Dense",
     "Dropout",
     "EarlyStopping",
+    "Evaluation",
     "Flatten",
     "GaussianNoise",
     "GlobalAvgPool2D",
     "GradientDescent",
     "History",
+    "InvariantAutoencoder",
     "L1",
     "L2",
     "LBFGS",
@@ -159,6 +163,8 @@ __all__ = [
     "check_gradients",
     "clip_by_norm",
     "clip_by_value",
+    "cluster_codes",
+    "clustering_accuracy",
     "concatenate",
     "conv2d",
     "conv2d_transpose",
@@ -166,6 +172,7 @@ __all__ = [
     "cross_entropy",
     "datasets",
     "elu",
+    "evaluate",
     "fit",
     "gaussian_kl",
     "gelu",
@@ -181,8 +188,10 @@ __all__ = [
     "max_pool2d",
     "maximum",
     "mse_loss",
+    "nearest",
     "no_grad",
     "pad2d",
+    "psnr",
     "relu",
     "save",
     "set_matmul_precision",
@@ -190,6 +199,7 @@ __all__ = [
     "sigmoid",
     "softmax",
     "softplus",
+    "ssim",
     "stack",
     "tanh",
     "upsample_bilinear",

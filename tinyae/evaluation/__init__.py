@@ -1,7 +1,7 @@
 """How good a trained model is: its reconstructions, its images, and what its code is good for."""
 
 from .code_quality import cluster_codes, clustering_accuracy
-from .image_quality import psnr, ssim
+from ..image_quality import psnr, ssim
 from .measuring import Evaluation, evaluate
 from .neighbours import nearest
 

@@ -12,7 +12,7 @@ from ..metrics import LARGEST_PCA, cross_entropy_error, mean_example, pca, piece
 from ..plots import is_images
 from ..random import Generator
 from ..rows import Rows
-from .image_quality import peak_of, psnr_of_each, ssim, ssim_window
+from ..image_quality import peak_of, psnr_of_each, ssim, ssim_window
 
 SSIM_LIMIT = 1_000  # images that SSIM looks at: it takes about a millisecond for each
 MOST = 1 << 26  # numbers that PCA is fitted on, or that a probe holds at once

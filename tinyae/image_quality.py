@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RangeError, ShapeError, missing_library, require_number
-from ..metrics import pieces
+from .errors import RangeError, ShapeError, missing_library, require_number
+from .metrics import pieces
 
 GAUSSIAN = 11  # pixels a side: the paper's window, with a standard deviation of 1.5 pixels
 UNIFORM = 7  # for images that are smaller than that, a plain window of at most this side
