@@ -15,7 +15,7 @@ from .checkpoint import Checkpoint
 from .clipping import ClipNorm, ClipValue, clip_by_norm, clip_by_value
 from .context import manual_seed, no_grad, use_kernels
 from .data import batches
-from .evaluation import Evaluation, cluster_codes, clustering_accuracy, evaluate, nearest
+from .evaluation import Evaluation, cluster_codes, clustering_accuracy, evaluate, map_codes, nearest
 from .failures import CollapseWarning
 from .functional import (
     avg_pool2d,
@@ -184,6 +184,7 @@ __all__ = [
     "load",
     "log_softmax",
     "manual_seed",
+    "map_codes",
     "matmul",
     "max_pool2d",
     "maximum",

@@ -4,8 +4,11 @@ from .examples import draw_confusion, draw_image, draw_reconstructions, is_image
 from .figure import new_figure, save_figure
 from .histories import draw_comparison, draw_gradients, draw_loss
 from .layers import draw_filters, draw_maps
+from .maps import draw_code_maps
+from .neighbours import draw_neighbours
 
 __all__ = [
+    "draw_code_maps",
     "draw_comparison",
     "draw_confusion",
     "draw_filters",
@@ -13,6 +16,7 @@ __all__ = [
     "draw_image",
     "draw_loss",
     "draw_maps",
+    "draw_neighbours",
     "draw_reconstructions",
     "is_images",
     "new_figure",
