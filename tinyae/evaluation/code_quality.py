@@ -105,11 +105,17 @@ def linear_accuracy(codes: Any, labels: Any, train_codes: Any, train_labels: Any
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    labels, train_labels = checked_labels("labels", labels), checked_labels("train", train_labels)
+    if len(np.unique(train_labels)) < 2:
+        raise RangeError(
+            f"linear_accuracy: all labels that the probe is fitted on are {train_labels[0]}: there is one class, and nothing to "
+            "be told apart. Give examples of two classes or more."
+        )
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200, tol=1e-3))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # by then the answers no longer change
-        probe.fit(flat_rows("linear_accuracy", "codes", train_codes), checked_labels("train", train_labels))
-    return float(probe.score(flat_rows("linear_accuracy", "codes", codes), checked_labels("labels", labels)))
+        probe.fit(flat_rows("linear_accuracy", "codes", train_codes), train_labels)
+    return float(probe.score(flat_rows("linear_accuracy", "codes", codes), labels))
 
 
 def checked_labels(owner, labels):

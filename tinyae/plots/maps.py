@@ -37,6 +37,7 @@ def draw_code_maps(panels, labels, path, note=""):
             axis.set(xticks=[], yticks=[], xlabel="axes and scale mean nothing here; who is near whom does")
         else:
             axis.set(xlabel=names[0], ylabel=names[1])
+            axis.set_aspect("equal", adjustable="datalim")  # distances can be seen
             axis.grid(alpha=0.3)
     if shown is not None:
         figure.colorbar(shown, ax=list(axes), label="label", shrink=0.8)

@@ -20,7 +20,7 @@ def draw_neighbours(query, rows, path, note=""):
     are_images = is_images((1, *np.shape(example)))
     found = [np.asarray(each) for row in rows.values() for each, _, _ in row]
     limits = min(np.min(each) for each in [example, *found]), max(np.max(each) for each in [example, *found])
-    figure = new_figure((1.15 if are_images else 1.5) * columns + 1.2, 1.75 * len(rows) + 0.9)
+    figure = new_figure((1.15 if are_images else 1.5) * columns + 1.2, 1.6 * len(rows) + 0.8)
     grid = figure.add_gridspec(len(rows), columns, width_ratios=[1.5, *[1] * (columns - 1)])
     axis = figure.add_subplot(grid[:, 0])
     draw_example(axis, example, are_images, limits)

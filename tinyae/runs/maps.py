@@ -65,7 +65,7 @@ def flat_size(x):
 
 def title_of(one, numbers):
     """What a map shows, and how well it keeps labels together."""
-    what = f"the code, {one['size']} numbers" if one["of"] == "code" else f"raw {numbers}, {one['size']}"
+    what = f"the code, {one['size']} numbers" if one["of"] == "code" else f"the {one['size']} raw {numbers}"
     way = "" if one["by"] == "model" else f", by {WAYS[one['by']]}"
     if "same_label" not in one:
         return f"{what}{way}"
