@@ -7,6 +7,7 @@ Begin reading with ``ops/op.py`` and ``ops/arithmetic.py`` (what a gradient rule
 from typing import TYPE_CHECKING, Any
 
 from .apply import apply
+from .augmentation import RandomRotation, RandomShift
 from .backend import SlowFloat64Warning, get_backend, get_matmul_precision, set_matmul_precision
 from .callbacks import Callback, EarlyStopping, StopAtLoss
 from .capture import CaptureWarning, capture
@@ -53,7 +54,8 @@ from .losses import (
     kl_divergence,
     mse_loss,
 )
-from .models import Autoencoder, InvariantAutoencoder
+from .models import Autoencoder, InvariantAutoencoder, LinearAutoencoder
+from .models.pretraining import pretrain
 from .nn import (
     Activation,
     AvgPool2D,
@@ -70,9 +72,11 @@ from .nn import (
     Module,
     Reshape,
     Sequential,
+    TiedDense,
     UpSampling2D,
     ZeroPad2D,
 )
+from .nn.tied import tied_decoder
 from .ops import Op
 from .optim import LBFGS, SGD, AdaGrad, Adam, GradientDescent, Momentum, RMSProp
 from .optimizer import Optimizer
@@ -133,12 +137,15 @@ __all__ = [
     "L1",
     "L2",
     "LBFGS",
+    "LinearAutoencoder",
     "MaxPool2D",
     "Module",
     "Momentum",
     "Op",
     "Optimizer",
     "RMSProp",
+    "RandomRotation",
+    "RandomShift",
     "ReduceOnPlateau",
     "Reshape",
     "Rows",
@@ -150,6 +157,7 @@ __all__ = [
     "StopAtLoss",
     "Tensor",
     "TensorBoard",
+    "TiedDense",
     "UpSampling2D",
     "WarmUp",
     "ZeroPad2D",
@@ -192,6 +200,7 @@ __all__ = [
     "nearest",
     "no_grad",
     "pad2d",
+    "pretrain",
     "psnr",
     "relu",
     "save",
@@ -203,6 +212,7 @@ __all__ = [
     "ssim",
     "stack",
     "tanh",
+    "tied_decoder",
     "upsample_bilinear",
     "upsample_nearest",
     "use_kernels",

@@ -2,5 +2,6 @@
 
 from .autoencoder import Autoencoder
 from .invariant import InvariantAutoencoder
+from .linear import LinearAutoencoder
 
-__all__ = ["Autoencoder", "InvariantAutoencoder"]
+__all__ = ["Autoencoder", "InvariantAutoencoder", "LinearAutoencoder"]

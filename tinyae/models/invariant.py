@@ -11,6 +11,7 @@ clustering with data augmentation" (2018).
 import math
 from typing import Any
 
+from ..augmentation import Frame
 from ..context import draw, own
 from ..errors import ShapeError, require_number
 from ..nn.module import Module
@@ -87,12 +88,9 @@ def moved(x: Tensor, shift: float, angle: float, scale: float, slant: float) -> 
     # beyond the border all is 0, one pixel further as well as ten
     i = xp.clip(cos * row - sin * column + ((H - 1) / 2 + down * shift), -1, H)
     j = xp.clip(sin * row + cos * column + ((W - 1) / 2 + right * shift), -1, W)
-    i0, j0 = xp.floor(i), xp.floor(j)
-    di, dj = (i - i0)[..., None], (j - j0)[..., None]
-    padded = xp.zeros((N, H + 3, W + 3, math.prod(x.shape[3:])), x.dtype)
-    padded[:, 1 : H + 1, 1 : W + 1] = x.data.reshape(N, H, W, -1)
-    pixels = padded.reshape(-1, padded.shape[3])
-    at = (xp.arange(N).reshape(N, 1, 1) * (H + 3) + (i0.astype("int64") + 1)) * (W + 3) + (j0.astype("int64") + 1)
-    above = pixels[at] * (1 - dj) + pixels[at + 1] * dj
-    below = pixels[at + W + 3] * (1 - dj) + pixels[at + W + 4] * dj
-    return own(wrap((above * (1 - di) + below * di).reshape(x.shape), x.backend))
+    top, left = xp.floor(i), xp.floor(j)
+    r, s = (part.reshape(N, H, W, *[1] * (x.ndim - 3)) for part in (i - top, j - left))
+    top, left, frame = top.astype("int64"), left.astype("int64"), Frame(xp, x.data, 0)
+    above = (1 - s) * frame.at(top, left) + s * frame.at(top, left + 1)
+    below = (1 - s) * frame.at(top + 1, left) + s * frame.at(top + 1, left + 1)
+    return own(wrap((1 - r) * above + r * below, x.backend))

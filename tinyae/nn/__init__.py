@@ -5,8 +5,10 @@ from .layers import Activation, Dense, Dropout, Flatten, GaussianNoise, Reshape
 from .module import Module
 from .normalisation import BatchNorm
 from .sequential import Sequential
+from .tied import TiedDense
 
 __all__ = [
     "Activation", "AvgPool2D", "BatchNorm", "Conv2D", "Conv2DTranspose", "Crop2D", "Dense", "Dropout", "Flatten",
-    "GaussianNoise", "GlobalAvgPool2D", "MaxPool2D", "Module", "Reshape", "Sequential", "UpSampling2D", "ZeroPad2D",
+    "GaussianNoise", "GlobalAvgPool2D", "MaxPool2D", "Module", "Reshape", "Sequential", "TiedDense",
+    "UpSampling2D", "ZeroPad2D",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """The recipes, as data: what each was seen to reach, and where it comes from."""
 
 from ..errors import lookup
-from . import clusters
+from . import clusters, linear
 from .recipe import Recipe
 
 # What one optimizer needs, another cannot bear. The mean over pixels makes gradients small, hence rates above 1.
@@ -189,6 +189,7 @@ RECIPES = {
             source="our own; the decoder is wider than the encoder, as it has more to do",
         ),
         *clusters.RECIPES,
+        *linear.RECIPES,
     ]
 }
 
