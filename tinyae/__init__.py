@@ -16,6 +16,7 @@ from .checkpoint import Checkpoint
 from .clipping import ClipNorm, ClipValue, clip_by_norm, clip_by_value
 from .context import manual_seed, no_grad, use_kernels
 from .data import batches
+from .evaluation import Evaluation, cluster_codes, clustering_accuracy, evaluate, map_codes, nearest
 from .failures import CollapseWarning
 from .functional import (
     avg_pool2d,
@@ -43,6 +44,7 @@ from .functional import (
     where,
 )
 from .history import History
+from .image_quality import psnr, ssim
 from .kernels.threads import get_num_threads, set_num_threads
 from .losses import (
     bce_with_logits_loss,
@@ -56,6 +58,7 @@ from .models import (
     Autoencoder,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
+    InvariantAutoencoder,
     LinearAutoencoder,
     SparseAutoencoder,
     VariationalAutoencoder,
@@ -138,11 +141,13 @@ __all__ = [
     "Dense",
     "Dropout",
     "EarlyStopping",
+    "Evaluation",
     "Flatten",
     "GaussianNoise",
     "GlobalAvgPool2D",
     "GradientDescent",
     "History",
+    "InvariantAutoencoder",
     "L1",
     "L2",
     "LBFGS",
@@ -185,6 +190,8 @@ __all__ = [
     "check_gradients",
     "clip_by_norm",
     "clip_by_value",
+    "cluster_codes",
+    "clustering_accuracy",
     "concatenate",
     "conv2d",
     "conv2d_transpose",
@@ -192,6 +199,7 @@ __all__ = [
     "cross_entropy",
     "datasets",
     "elu",
+    "evaluate",
     "fit",
     "gaussian_kl",
     "gelu",
@@ -204,13 +212,16 @@ __all__ = [
     "load",
     "log_softmax",
     "manual_seed",
+    "map_codes",
     "matmul",
     "max_pool2d",
     "maximum",
     "mse_loss",
+    "nearest",
     "no_grad",
     "pad2d",
     "pretrain",
+    "psnr",
     "relu",
     "save",
     "set_matmul_precision",
@@ -218,6 +229,7 @@ __all__ = [
     "sigmoid",
     "softmax",
     "softplus",
+    "ssim",
     "stack",
     "tanh",
     "tied_decoder",

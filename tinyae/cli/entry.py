@@ -17,7 +17,9 @@ except ImportError:  # main() says how to install it
 
 IN_ORDER = (
     "training",
+    "evaluating",
     "using",
+    "looking",
     "denoising",
     "generating",
     "about",

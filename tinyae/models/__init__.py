@@ -3,6 +3,7 @@
 from .autoencoder import Autoencoder
 from .contractive import ContractiveAutoencoder
 from .denoising import DenoisingAutoencoder
+from .invariant import InvariantAutoencoder
 from .linear import LinearAutoencoder
 from .sparse import SparseAutoencoder
 from .variational import VariationalAutoencoder
@@ -11,6 +12,7 @@ __all__ = [
     "Autoencoder",
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",
+    "InvariantAutoencoder",
     "LinearAutoencoder",
     "SparseAutoencoder",
     "VariationalAutoencoder",

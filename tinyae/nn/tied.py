@@ -17,8 +17,8 @@ from ..operands import as_ints
 from ..tensor import Tensor
 from .init import initial_bias
 from .layers import Dense, Dropout, Flatten, Reshape
-from .noise import Noise
 from .module import Module
+from .noise import Noise
 from .sequential import Sequential, flat
 
 IN_TRAINING_ONLY = (Dropout, Noise)  # these have no mirror image

@@ -5,8 +5,11 @@ from .examples import draw_confusion, draw_image, draw_reconstructions, is_image
 from .figure import new_figure, save_figure
 from .histories import draw_comparison, draw_gradients, draw_loss, held_out_terms
 from .layers import draw_filters, draw_maps
+from .maps import draw_code_maps
+from .neighbours import draw_neighbours
 
 __all__ = [
+    "draw_code_maps",
     "draw_comparison",
     "draw_confusion",
     "draw_denoised",
@@ -15,6 +18,7 @@ __all__ = [
     "draw_image",
     "draw_loss",
     "draw_maps",
+    "draw_neighbours",
     "draw_reconstructions",
     "held_out_terms",
     "is_images",

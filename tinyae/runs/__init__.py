@@ -1,11 +1,17 @@
-"""What the commands do: train, resume, evaluate, reconstruct, denoise, inspect, compare."""
+"""What the commands do, one file each: train, resume, compare, evaluate, and what a trained model is used for."""
 
 from .comparing import compare, comparison_table
 from .denoising import denoise, report_denoising
+from .evaluating import evaluate, report_evaluation
 from .inspecting import inspect
-from .reporting import report, report_evaluation, report_inspection
+from .maps import map_run, report_map
+from .reporting import report, report_inspection
+from .searching import report_search, search
 from .training import resume, train
-from .using import evaluate, reconstruct
+from .using import reconstruct
 
-__all__ = ["compare", "comparison_table", "denoise", "evaluate", "inspect", "reconstruct", "report", "report_denoising",
-           "report_evaluation", "report_inspection", "resume", "train"]  # fmt: skip
+__all__ = [
+    "compare", "comparison_table", "denoise", "evaluate", "inspect", "map_run", "reconstruct", "report",
+    "report_denoising", "report_evaluation", "report_inspection", "report_map", "report_search", "resume", "search",
+    "train",
+]  # fmt: skip
