@@ -1,0 +1,5 @@
+"""The command line, ``tinyae``."""
+
+from .entry import main
+
+__all__ = ["main"]
