@@ -51,7 +51,7 @@ from .losses import (
     kl_divergence,
     mse_loss,
 )
-from .models import Autoencoder
+from .models import AdversarialAutoencoder, Autoencoder, VQAutoencoder
 from .nn import (
     Activation,
     AvgPool2D,
@@ -105,6 +105,7 @@ __all__ = [
     "Activation",
     "AdaGrad",
     "Adam",
+    "AdversarialAutoencoder",
     "Autoencoder",
     "AvgPool2D",
     "BatchNorm",
@@ -147,6 +148,7 @@ __all__ = [
     "Tensor",
     "TensorBoard",
     "UpSampling2D",
+    "VQAutoencoder",
     "WarmUp",
     "ZeroPad2D",
     "apply",

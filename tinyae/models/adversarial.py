@@ -19,12 +19,13 @@ Makhzani, Shlens, Jaitly, Goodfellow and Frey, "Adversarial autoencoders" (2015)
 adversarial nets" (2014), section 3.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..callbacks import Callback
-from ..context import draw, own, unrepeatable
+from ..context import draw, own
 from ..data import take
 from ..errors import DtypeError, ShapeError, brief, require_integer, require_number, warn
 from ..functional import softplus
@@ -64,7 +65,7 @@ class AdversarialAutoencoder(Autoencoder):
 
     objective_name = "reconstruction + discriminator + deception, a game"
 
-    def __init__(self, encoder: Module, decoder: Module, discriminator: Module, strength: float = 0.1) -> None:
+    def __init__(self, encoder: Module, decoder: Module, discriminator: Module, strength: float = 0.01) -> None:
         super().__init__(encoder, decoder)
         if not isinstance(discriminator, Module):
             raise DtypeError(
@@ -81,9 +82,9 @@ class AdversarialAutoencoder(Autoencoder):
 
     @classmethod
     def from_parts(
-        cls, encoder: list[Module], decoder: list[Module], hidden: tuple[int, ...] = (64, 64), strength: float = 0.1
+        cls, encoder: Sequence[Module], decoder: Sequence[Module], hidden: Sequence[int] = (64, 64), strength: float = 0.01
     ) -> "AdversarialAutoencoder":
-        """From lists of layers, with a dense discriminator whose hidden layers have these widths."""
+        """From layers, with a dense discriminator whose hidden layers have these widths."""
         if not encoder or not isinstance(encoder[-1], Dense):
             raise ShapeError("AdversarialAutoencoder: the encoder's last layer must be Dense, for a code (N, J).")
         widths = [encoder[-1].out_features, *hidden]
@@ -111,7 +112,6 @@ class AdversarialAutoencoder(Autoencoder):
                 f"AdversarialAutoencoder: the code has shape {z.shape}; expected (N, J). End the encoder with Flatten and Dense."
             )
         if self.training:
-            unrepeatable("draws random numbers", by_calls_only=True)
             drawn = draw("normal", z.shape, "sample", z.backend)
         else:
             drawn = Generator(0).normal(z.shape, "sample", 0, z.backend.xp)
@@ -148,6 +148,16 @@ class AdversarialAutoencoder(Autoencoder):
             "variance": np.diag(covariance).tolist(),
             "correlation": float(correlation.max()),
             "discriminator_accuracy": told,
+        }
+
+    def findings(self, x_train: Any, x_test: Any) -> dict[str, Any]:
+        match = self.prior_match(x_test)
+        means, variances = match["mean"], match["variance"]
+        return {
+            "means of the held-out codes (prior: 0)": f"{min(means):.2f} to {max(means):.2f}",
+            "their variances (prior: 1)": f"{min(variances):.2f} to {max(variances):.2f}",
+            "largest correlation between two of them (prior: 0)": match["correlation"],
+            "codes and draws that the discriminator tells right (guessing: 0.5)": match["discriminator_accuracy"],
         }
 
     def _code_size(self):

@@ -6,7 +6,6 @@ with is what was trained and evaluated. Nothing is remembered from epoch to epoc
 a checkpoint does the same.
 """
 
-import warnings
 from typing import Any
 
 from ..callbacks import Callback
@@ -44,6 +43,7 @@ class CodebookCare(Callback):
             logs[name] = self.trainer.history.records[-1][name] = value
 
     def on_train_end(self) -> None:
+        self.model.count_codes(self._examples(0))  # early stopping may have put weights back
         used, codes = int((self.model.frequencies() > 0).sum()), self.model.codes
         if used < max(2, FEWEST * codes):
             warn(

@@ -27,7 +27,7 @@ from ..callbacks import Callback
 from ..context import no_grad, own
 from ..data import as_data
 from ..errors import DtypeError, RangeError, ShapeError, StateError, require_integer, require_number
-from ..functional import affine
+from ..functional import affine, matmul
 from ..losses import mse_loss
 from ..nn.init import uniform
 from ..nn.module import Module, model_input
@@ -37,6 +37,7 @@ from ..tensor import Tensor, as_tensor, wrap
 from .autoencoder import Autoencoder
 from .codebook_care import CodebookCare
 
+PIECE = 1024  # codes that are looked up together
 
 class StraightThrough(Op):
     r"""Forward the codebook's vector E in place of Z; backward the gradient as if Z had passed.
@@ -101,6 +102,7 @@ class VQAutoencoder(Autoencoder):
 
         :math:`\lVert z - e \rVert^2 = \lVert z \rVert^2 - 2 z e^\top + \lVert e \rVert^2`, whose first part is the same for all e.
         """
+        places = self.places(z.shape)
         vectors, e, xp = z.data.reshape(-1, self.size), self.codebook.data, z.backend.xp
         with no_grad():
             distance = affine(
@@ -108,7 +110,7 @@ class VQAutoencoder(Autoencoder):
                 wrap(xp.ascontiguousarray(e.T) * -2, z.backend),
                 wrap((e * e).sum(axis=1), z.backend),
             )
-        return own(wrap(distance.data.argmin(axis=1).reshape(self.places(z.shape)), z.backend))
+        return own(wrap(distance.data.argmin(axis=1).reshape(places), z.backend))
 
     def places(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the integers for vectors of that shape."""
@@ -122,9 +124,16 @@ class VQAutoencoder(Autoencoder):
         )
 
     def lookup(self, index: Tensor) -> Tensor:
-        """The codebook's vectors for integers (N, G) or (N, H, W), in the shape that the encoder gives."""
-        vectors = self.codebook[index]
-        return vectors.reshape(len(index), -1) if index.ndim == 2 else vectors
+        """The codebook's vectors for integers (N, G) or (N, H, W), in the shape that the encoder gives; not on the tape."""
+        vectors = self.codebook.data[index.data]
+        return own(wrap(vectors.reshape(len(vectors), -1) if index.ndim == 2 else vectors, index.backend))
+
+    def chosen(self, index: Tensor) -> Tensor:
+        """The same on the tape: the product of a 1 where an entry was chosen, else 0, and the codebook. An entry's gradient is the
+        sum of those of all the places where it was chosen."""
+        is_chosen = index.data.reshape(-1, 1) == index.backend.xp.arange(self.codes)
+        vectors = matmul(own(wrap(is_chosen.astype(self.codebook.dtype), index.backend)), self.codebook)
+        return vectors.reshape(len(index), -1) if index.ndim == 2 else vectors.reshape(*index.shape, self.size)
 
     def code(self, x: Any) -> Tensor:
         """The integers, int64 (N, G) or (N, H, W)."""
@@ -147,11 +156,12 @@ class VQAutoencoder(Autoencoder):
     def objective(self, x: Tensor, y: Tensor, loss: Any) -> dict[str, Tensor]:
         """The three terms of eq. 3."""
         z = self.encoder(x)
-        e = self.lookup(self.nearest(z))
+        index = self.nearest(z)
+        e = self.lookup(index)
         return {
             "reconstruction": loss(self.decoder, apply(StraightThrough, z, e), y),
-            "codebook": mse_loss(e, z.detach()),
-            "commitment": self.beta * mse_loss(z, e.detach()),
+            "codebook": mse_loss(self.chosen(index), z.detach()),
+            "commitment": self.beta * mse_loss(z, e),
         }
 
     # ------------------------------------------------------------ what is asked of an autoencoder
@@ -189,15 +199,16 @@ class VQAutoencoder(Autoencoder):
             )
         if isinstance(z, Tensor):
             return self.decoder(self.lookup(z))
-        with self.evaluating():
-            return self._map(lambda part: self.decoder(self.lookup(part)), index.data, "decode")
+        with no_grad():
+            pieces = [super(VQAutoencoder, self).decode(self.lookup(index[i : i + PIECE]).data) for i in range(0, len(index), PIECE)]
+        return pieces[0] if len(pieces) == 1 else self.backend.xp.concatenate(pieces)
 
     # ------------------------------------------------------------ the codebook and the data
 
     def start_codebook(self, x: Any, seed: int = 0) -> None:
         """Begin with a codebook of random code vectors of x, and count how they are used."""
         vectors, _ = self._vectors_of(x)
-        self._put(vectors, np.arange(self.codes), seed)
+        self._put(vectors, np.arange(self.codes), seed, step=0)
         self.count_codes(x)
 
     def revive(self, x: Any, seed: int = 0) -> int:
@@ -208,7 +219,7 @@ class VQAutoencoder(Autoencoder):
         vectors, index = self._vectors_of(x)
         unused = np.flatnonzero(np.bincount(index.ravel(), minlength=self.codes) == 0)
         if len(unused):
-            self._put(vectors, unused, seed)
+            self._put(vectors, unused, seed, step=1)  # not those that it may have begun with
         return len(unused)
 
     def count_codes(self, x: Any) -> None:
@@ -276,15 +287,29 @@ class VQAutoencoder(Autoencoder):
         index = [np.searchsorted(step / step[-1], chance, side="right") for step, chance in zip(steps, drawn.T)]
         return self.decode(self.backend.asarray(np.stack(index, axis=1).reshape(n, *shares.shape[:-1])))
 
+    def findings(self, x_train: Any, x_test: Any) -> dict[str, Any]:
+        bits = self.bits()
+        return {
+            "codebook entries in use": f"{int((self.frequencies() > 0).sum())} of {self.codes}",
+            "perplexity (all used equally often: as many as there are)": self.perplexity(),
+            "bits for one example, log2 of the codebook's size for each integer": bits["fixed"],
+            "bits with an entropy coder": bits["entropy"],
+            "bits with an entropy coder for each place of the code": bits["entropy_by_place"],
+        }
+
+    @classmethod
+    def code_shape(cls, shape: tuple[int, ...], size: int = 8, **settings: Any) -> tuple[int, ...]:
+        return (shape[0] // size,) if len(shape) == 1 else tuple(shape[:-1])
+
     def _vectors_of(self, x):
         """The code vectors of x, an array (M, size) where the model is, and their places in the codebook, on the host."""
         z = self._map(self.encoder, x, "encode")
         index = self.nearest(wrap(z, self.backend))
         return z.reshape(-1, self.size), self.backend.to_host(index.data)
 
-    def _put(self, vectors, entries, seed):
-        """Random vectors, no two the same example's place, as the given entries of the codebook."""
-        order = Generator(seed).permutation(len(vectors), "sample", step=0)
+    def _put(self, vectors, entries, seed, step):
+        """Random ones of the vectors as the given entries of the codebook."""
+        order = Generator(seed).permutation(len(vectors), "sample", step)
         chosen = order[np.arange(len(entries)) % len(order)]
         self.codebook.data[self.backend.asarray(entries)] = vectors[self.backend.asarray(chosen)]
         self.codebook.mark_changed()
