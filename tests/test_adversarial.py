@@ -119,8 +119,12 @@ def test_the_terms_are_those_of_the_papers(images):
     z, p = model.encode(images), model._prior(ta.Tensor(model.encode(images))).numpy()
     told = {name: model.discriminator(codes).numpy().astype(float) for name, codes in (("z", z), ("p", p))}
     terms = {name: term.item() for name, term in model.objective(x, x, MSE).items()}
-    assert terms["discriminator"] == pytest.approx(-(np.log(told["p"]).mean() + np.log(1 - told["z"]).mean()) / 2, rel=1e-5)
-    assert terms["deception"] == pytest.approx(-0.3 * np.log(told["z"]).mean(), rel=1e-5)  # not ln(1 - D): non-saturating
+    assert terms["discriminator"] == pytest.approx(
+        -(np.log(told["p"]).mean() + np.log(1 - told["z"]).mean()) / 2, rel=1e-5
+    )
+    assert terms["deception"] == pytest.approx(
+        -0.3 * np.log(told["z"]).mean(), rel=1e-5
+    )  # not ln(1 - D): non-saturating
     assert terms["reconstruction"] == pytest.approx(((model.reconstruct(images) - images) ** 2).mean(), rel=1e-5)
 
 
@@ -128,7 +132,9 @@ def test_a_discriminator_that_guesses_has_loss_ln_2(images):
     model, x = made(strength=1), ta.Tensor(images)
     model.discriminator[-1].weight.data[...] = 0
     terms = model.objective(x, x, MSE)
-    assert terms["discriminator"].item() == pytest.approx(math.log(2)) and terms["deception"].item() == pytest.approx(math.log(2))
+    assert terms["discriminator"].item() == pytest.approx(math.log(2)) and terms["deception"].item() == pytest.approx(
+        math.log(2)
+    )
 
 
 def test_the_prior_is_drawn_anew_in_training_and_costs_evaluation_no_chance(images):
@@ -160,7 +166,10 @@ class Known(ta.Module):
 def test_the_match_of_known_codes(rng):
     x = rng.normal(size=(20000, 2)).astype(np.float32)
     guesses, tells = ta.Sequential(ta.Dense(2, 1, "sigmoid")), ta.Sequential(ta.Dense(2, 1, "sigmoid"))
-    guesses[0].weight.data[...], guesses[0].bias.data[...] = 0, 1  # everything is a draw, it says: half of that is right
+    guesses[0].weight.data[...], guesses[0].bias.data[...] = (
+        0,
+        1,
+    )  # everything is a draw, it says: half of that is right
     tells[0].weight.data[...], tells[0].bias.data[...] = -10, 60  # up to a sum of 6
     match = ta.AdversarialAutoencoder(Known(0, 1), ta.Dense(2, 2), guesses).prior_match(x)
     assert np.allclose(match["mean"], 0, atol=0.03) and np.allclose(match["variance"], 1, atol=0.05)

@@ -128,7 +128,9 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
 
 def test_an_encoder_that_gives_no_whole_vectors_is_refused(images):
     model = ta.VQAutoencoder(dense().encoder, dense().decoder, 12, 4)
-    with pytest.raises(ShapeError, match=r"shape \(1, 6\), which is not made of vectors of 4 numbers; expected \(N, G \* 4\)"):
+    with pytest.raises(
+        ShapeError, match=r"shape \(1, 6\), which is not made of vectors of 4 numbers; expected \(N, G \* 4\)"
+    ):
         quick(model, images)
     with pytest.raises(ShapeError, match="not made of vectors"):
         ta.VQAutoencoder(ta.Conv2D(1, 6), ta.Conv2D(6, 1), 4, 3).encode(images)
@@ -365,7 +367,9 @@ def test_saved_and_loaded_it_is_the_same(tmp_path, images, made, grid):
     quick(model, images)
     ta.save(model, tmp_path / "trained")
     loaded = ta.load(tmp_path / "trained")
-    assert weights(loaded) == weights(model) and loaded.beta == model.beta and loaded.usage.shape == (*grid, model.codes)
+    assert (
+        weights(loaded) == weights(model) and loaded.beta == model.beta and loaded.usage.shape == (*grid, model.codes)
+    )
     assert np.array_equal(loaded.encode(images), model.encode(images)) and loaded.bits() == model.bits()
     assert np.array_equal(loaded.sample(5), model.sample(5))
     assert [name for name, _ in loaded.named_parameters()] == [name for name, _ in model.named_parameters()]

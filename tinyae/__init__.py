@@ -80,6 +80,7 @@ from .saving import load, save
 from .schedules import CosineDecay, ReduceOnPlateau, Schedule, StepDecay, WarmUp
 from .tensor import Tensor
 from .tensorboard import TensorBoard
+from .text import DocumentIndex
 from .training import fit
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ __all__ = [
     "CosineDecay",
     "Crop2D",
     "Dense",
+    "DocumentIndex",
     "Dropout",
     "EarlyStopping",
     "Flatten",

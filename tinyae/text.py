@@ -22,7 +22,16 @@ from typing import Any
 import numpy as np
 
 from .context import generator, use
-from .errors import DataFileError, DtypeError, RangeError, StateError, brief, known_name, missing_library, require_integer
+from .errors import (
+    DataFileError,
+    DtypeError,
+    RangeError,
+    StateError,
+    brief,
+    known_name,
+    missing_library,
+    require_integer,
+)
 from .models import Autoencoder
 from .nn import Dense, Dropout, Sequential
 from .random import Generator

@@ -82,7 +82,11 @@ class AdversarialAutoencoder(Autoencoder):
 
     @classmethod
     def from_parts(
-        cls, encoder: Sequence[Module], decoder: Sequence[Module], hidden: Sequence[int] = (64, 64), strength: float = 0.01
+        cls,
+        encoder: Sequence[Module],
+        decoder: Sequence[Module],
+        hidden: Sequence[int] = (64, 64),
+        strength: float = 0.01,
     ) -> "AdversarialAutoencoder":
         """From layers, with a dense discriminator whose hidden layers have these widths."""
         if not encoder or not isinstance(encoder[-1], Dense):

@@ -39,6 +39,7 @@ from .codebook_care import CodebookCare
 
 PIECE = 1024  # codes that are looked up together
 
+
 class StraightThrough(Op):
     r"""Forward the codebook's vector E in place of Z; backward the gradient as if Z had passed.
 
@@ -200,7 +201,10 @@ class VQAutoencoder(Autoencoder):
         if isinstance(z, Tensor):
             return self.decoder(self.lookup(z))
         with no_grad():
-            pieces = [super(VQAutoencoder, self).decode(self.lookup(index[i : i + PIECE]).data) for i in range(0, len(index), PIECE)]
+            pieces = [
+                super(VQAutoencoder, self).decode(self.lookup(index[i : i + PIECE]).data)
+                for i in range(0, len(index), PIECE)
+            ]
         return pieces[0] if len(pieces) == 1 else self.backend.xp.concatenate(pieces)
 
     # ------------------------------------------------------------ the codebook and the data
