@@ -34,6 +34,7 @@ FLOORS = [
     ["models"],
     ["saving", "recipes", "info"],
     ["evaluation"],
+    ["text"],
     ["runs"],
     ["cli"],
 ]

@@ -55,6 +55,7 @@ from .losses import (
     mse_loss,
 )
 from .models import (
+    AdversarialAutoencoder,
     Autoencoder,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
@@ -62,6 +63,7 @@ from .models import (
     LinearAutoencoder,
     SparseAutoencoder,
     VariationalAutoencoder,
+    VQAutoencoder,
 )
 from .models.active_units import PosteriorCollapseWarning
 from .models.latent import latent_grid
@@ -98,6 +100,7 @@ from .saving import load, save
 from .schedules import CosineDecay, ReduceOnPlateau, Schedule, StepDecay, WarmUp
 from .tensor import Tensor
 from .tensorboard import TensorBoard
+from .text import DocumentIndex
 from .training import fit
 
 if TYPE_CHECKING:
@@ -123,6 +126,7 @@ __all__ = [
     "Activation",
     "AdaGrad",
     "Adam",
+    "AdversarialAutoencoder",
     "Autoencoder",
     "AvgPool2D",
     "BatchNorm",
@@ -139,6 +143,7 @@ __all__ = [
     "Crop2D",
     "DenoisingAutoencoder",
     "Dense",
+    "DocumentIndex",
     "Dropout",
     "EarlyStopping",
     "Evaluation",
@@ -178,6 +183,7 @@ __all__ = [
     "TiedDense",
     "UpSampling2D",
     "VariationalAutoencoder",
+    "VQAutoencoder",
     "WarmUp",
     "ZeroPad2D",
     "apply",

@@ -1,5 +1,6 @@
 """The models, made of the parts that exist."""
 
+from .adversarial import AdversarialAutoencoder
 from .autoencoder import Autoencoder
 from .contractive import ContractiveAutoencoder
 from .denoising import DenoisingAutoencoder
@@ -7,13 +8,16 @@ from .invariant import InvariantAutoencoder
 from .linear import LinearAutoencoder
 from .sparse import SparseAutoencoder
 from .variational import VariationalAutoencoder
+from .vector_quantised import VQAutoencoder
 
 __all__ = [
+    "AdversarialAutoencoder",
     "Autoencoder",
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",
     "InvariantAutoencoder",
     "LinearAutoencoder",
     "SparseAutoencoder",
+    "VQAutoencoder",
     "VariationalAutoencoder",
 ]

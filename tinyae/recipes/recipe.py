@@ -66,8 +66,10 @@ class Recipe:
     def code_shape(self, example_shape) -> tuple:
         """The shape of the code of one example of that shape, without the batch axis."""
         if not self.encoder:
-            return (self.widths[-1],)
-        return (self.code,) if self.code else layout(self.encoder, self.decoder, example_shape).code_shape
+            shape = (self.widths[-1],)
+        else:
+            shape = (self.code,) if self.code else layout(self.encoder, self.decoder, example_shape).code_shape
+        return lookup("model", self.model, MODELS).code_shape(shape, **self.model_settings)
 
     def code_size(self, example_shape) -> int:
         """How many numbers there are in the code of one example of that shape."""

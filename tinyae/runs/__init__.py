@@ -7,11 +7,12 @@ from .inspecting import inspect
 from .maps import map_run, report_map
 from .reporting import report, report_inspection
 from .searching import report_search, search
+from .text import search_text, text_report
 from .training import resume, train
 from .using import reconstruct
 
 __all__ = [
     "compare", "comparison_table", "denoise", "evaluate", "inspect", "map_run", "reconstruct", "report",
     "report_denoising", "report_evaluation", "report_inspection", "report_map", "report_search", "resume", "search",
-    "train",
+    "search_text", "text_report", "train",
 ]  # fmt: skip
