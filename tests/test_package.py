@@ -33,6 +33,7 @@ FLOORS = [
     ["training"],
     ["models"],
     ["saving", "recipes", "info"],
+    ["compression"],
     ["runs"],
     ["cli"],
 ]

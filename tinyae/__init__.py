@@ -13,6 +13,7 @@ from .capture import CaptureWarning, capture
 from .check import check_gradients
 from .checkpoint import Checkpoint
 from .clipping import ClipNorm, ClipValue, clip_by_norm, clip_by_value
+from .compression import compress, decompress
 from .context import manual_seed, no_grad, use_kernels
 from .data import batches
 from .failures import CollapseWarning
@@ -159,12 +160,14 @@ __all__ = [
     "check_gradients",
     "clip_by_norm",
     "clip_by_value",
+    "compress",
     "concatenate",
     "conv2d",
     "conv2d_transpose",
     "conv_block",
     "cross_entropy",
     "datasets",
+    "decompress",
     "elu",
     "fit",
     "gaussian_kl",

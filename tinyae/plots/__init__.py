@@ -4,6 +4,7 @@ from .examples import draw_confusion, draw_image, draw_reconstructions, is_image
 from .figure import new_figure, save_figure
 from .histories import draw_comparison, draw_gradients, draw_loss
 from .layers import draw_filters, draw_maps
+from .rates import draw_rates
 
 __all__ = [
     "draw_comparison",
@@ -13,6 +14,7 @@ __all__ = [
     "draw_image",
     "draw_loss",
     "draw_maps",
+    "draw_rates",
     "draw_reconstructions",
     "is_images",
     "new_figure",
