@@ -14,6 +14,7 @@ BENCHMARKS = {
     "start": "seconds to the first finished step, with and without kernels compiled before, with the peers",
     "memory": "the most memory that a training takes, with the peers",
     "kernels": "each kernel for the CPU against its definition, and against what the machine can do",
+    "family": "what the autoencoders of the family reach on real data, beside plain baselines",
     "gpu": "training steps and kernels on a GPU, against the CPU, PyTorch and JAX; without a GPU the half that can be",
     "compare": "two --json files of one benchmark: what changed beyond noise",
 }

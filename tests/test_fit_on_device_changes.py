@@ -334,4 +334,4 @@ def test_nothing_stays_on_the_device_after_a_training(device, images):
     gc.collect()
     assert arrays(device) <= before + 2 * len(model.parameters()) + 1  # the optimizer, which the callback knows
     assert backend_of(kept.trainer.model.parameters()[0].data) is device
-    assert kept.trainer.evaluate(images, images) > 0
+    assert kept.trainer.evaluate(images, images)["loss"] > 0

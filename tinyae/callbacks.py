@@ -20,8 +20,8 @@ PLAIN = (bool, int, float, str, type(None))
 class Callback:
     """Does nothing at every hook; override what is needed.
 
-    ``logs`` is a dict: after a batch ``loss`` (with penalties); after an epoch ``loss`` (mean over the epoch),
-    ``val_loss`` if there are validation data, ``lr`` and ``seconds``; only numbers. The norms of the gradients are in
+    ``logs`` is a dict: after a batch ``loss`` (with penalties); after an epoch ``loss`` (mean over the epoch), the terms
+    that a model adds up to it, ``val_loss`` if there are validation data, ``lr`` and ``seconds``; only numbers. The norms of the gradients are in
     ``self.trainer.history``. Epochs count from 1.
     """
 
@@ -171,6 +171,10 @@ class Progress(Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         shown = {name: f"{logs[name]:.5f}" for name in ("loss", "val_loss") if name in logs}
+        for name in shown:  # and what it is the sum of
+            parts = [(term, logs[f"{name[:-4]}{term}"]) for term in self.trainer.terms]
+            if parts:
+                shown[name] += f" ({' + '.join(f'{term} {value:.5f}' for term, value in parts)})"
         if self.bar is not None:
             self.bar.set_postfix(shown, refresh=False)
         elif not self.silent and (epoch % self.every == 0 or epoch == self.trainer.epochs):

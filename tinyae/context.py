@@ -140,6 +140,7 @@ def own(tensor):
 
 def draw(kind, shape, purpose, backend):
     """Random numbers of the current generator, "uniform" or "normal"; those of a captured step are others in each repetition."""
+    unrepeatable("draws random numbers", by_calls_only=True)
     generator, program = current_generator(), capturing.get()
     step = None if program is None or not program.is_graph else program.step_of(generator, purpose)
     return getattr(generator, kind)(shape, purpose, step, backend.xp)

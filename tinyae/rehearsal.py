@@ -5,7 +5,7 @@ from math import prod
 
 import numpy as np
 
-from .context import watch_layers
+from .context import generator, no_grad, use, watch_layers
 from .data import as_data, check_values, place_of, take
 from .errors import DtypeError, RangeError, ShapeError, brief, require_integer
 from .memory import examples_at_once, refuse_what_does_not_fit
@@ -13,6 +13,7 @@ from .nn.normalisation import BatchNorm
 from .nn.sizes import lost_pixels
 from .optim import make_optimizer
 from .optimizer import Optimizer
+from .random import Generator
 from .tensor import Tensor
 
 DEFAULT_BATCH_SIZE = 32
@@ -82,19 +83,18 @@ def rehearse(trainer):
     if trainer.validation is not None:
         data["validation_data"] = trainer.validation
     for name, (x, y) in data.items():
-        with trainer.model.evaluating(), watch_layers() as calls:
+        own_chance = use(generator, Generator(trainer.seed))  # a try takes nothing from the user's
+        with trainer.model.evaluating(), own_chance, watch_layers() as calls:
             batch = trainer.batch(x, y, np.arange(1))
             try:
-                value = trainer.loss(trainer.model, *batch)
+                terms = trainer.model.objective(*batch, trainer.loss)
             except ShapeError as error:
                 if reason := lost_on_the_way(trainer.model, x, y):
                     raise ShapeError(f"fit: the model's output and its target are not of one size. {reason}") from error
                 raise
-            if not isinstance(value, Tensor) or value.size != 1:
-                raise ShapeError(
-                    f"fit: the loss function returned {brief(value)}; expected a Tensor with one number, such as a mean."
-                )
+            trainer.terms = checked_terms(trainer.model, terms)
         if x is trainer.x:
+            check_augmented(trainer, *batch)
             refuse_single_values(trainer, calls)
             refuse_what_does_not_fit(trainer, calls)
             most = min(max(trainer.batch_size, 256), LARGEST_EVALUATION)
@@ -103,6 +103,36 @@ def rehearse(trainer):
             with trainer.model.evaluating():
                 classes = trainer.model(batch[0]).shape[1]
             check_labels(name, y, classes)
+
+
+def checked_terms(model, terms):
+    """The names of what a model minimises; [] if that is the loss alone."""
+    if not isinstance(terms, dict) or not terms:
+        raise DtypeError(
+            f"fit: {type(model).__name__}.objective returned {brief(terms)}; expected a dict {{name: Tensor with one number}}."
+        )
+    for name, value in terms.items():
+        if not isinstance(value, Tensor) or value.size != 1:
+            what = "the loss function" if name == "loss" else f"the objective's term '{name}'"
+            raise ShapeError(f"fit: {what} returned {brief(value)}; expected a Tensor with one number, such as a mean.")
+    if list(terms) == ["loss"]:
+        return []
+    if taken := {"epoch", "loss", "penalty", "val_loss", "lr", "seconds", "gradients"} & set(terms):
+        raise RangeError(
+            f"fit: {type(model).__name__}.objective has a term '{min(taken)}', a name that the history needs for something "
+            "else. Give it another."
+        )
+    return list(terms)
+
+
+def check_augmented(trainer, x, y):
+    """What augmentation makes of an example must be an example."""
+    with use(generator, Generator(trainer.seed)), no_grad():
+        changed = trainer.augmented(x, y)[0]
+    if not isinstance(changed, Tensor) or changed.shape != x.shape or changed.dtype != x.dtype:
+        raise ShapeError(
+            f"fit: augment made {brief(changed)} of a batch of {x.dtype} with shape {x.shape}; expected a Tensor like it."
+        )
 
 
 def refuse_single_values(trainer, calls):

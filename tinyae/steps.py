@@ -15,7 +15,7 @@ from .callbacks import Callback
 from .capture import IN_VAIN, IN_VAIN_BECAUSE, CaptureWarning
 from .context import every_time
 from .data import order_of
-from .errors import warn
+from .errors import brief, warn
 from .failures import put_back
 from .graph import GraphProgram
 from .memory import at_hand
@@ -67,6 +67,9 @@ def why_not_repeated(trainer):
     for regularizer in trainer.regularizers:
         if not is_ours(regularizer):
             return f"{regularizer!r} is a regularizer of your own, and what it does is not known"
+    for function in trainer.augment:
+        if not is_ours(function):
+            return f"{brief(function)} changes the examples, and what it does is not known"
     optimizer = trainer.optimizer
     if optimizer.needs_closure or not is_ours(optimizer):
         return f"what {optimizer!r} does is not known to be the same in each step"
@@ -92,7 +95,7 @@ def listens(callback, hook):
 def made_of(trainer):
     """All that a step is made of besides numbers; when a callback has put something else in its place, this differs."""
     optimizer, clips = trainer.optimizer, [c for c in trainer.callbacks if listens(c, "on_gradients")]
-    parts = [*trainer.model.modules(), *trainer.regularizers, *clips]
+    parts = [*trainer.model.modules(), *trainer.regularizers, *trainer.augment, *clips]
     found = [trainer.loss, optimizer, *optimizer.params]
     for part in parts:
         found += [part, *(value for _, value in members(vars(part)))]
@@ -114,12 +117,13 @@ class Steps:
         """An epoch begins, counted from 0."""
         t = self.trainer
         self.order = order_of(len(t.x), t.seed, epoch, t.shuffle)
-        self.losses, self.penalties = [], []
+        self.losses, self.penalties, self.sums = [], [], [0.0] * len(t.terms)
         self.program = None  # written anew in each epoch: a callback may have changed anything
         self.repeats = (
             t.place is NUMPY
             and t.batches_per_epoch > 2
             and not t.regularizers
+            and not t.augment
             and why_not_repeated(t) is None
             and all(is_ours(c) or not listens(c, "on_batch_end") for c in t.callbacks)
         )
@@ -137,10 +141,11 @@ class Steps:
     def _step(self, index):
         """One batch: forward, backward, update."""
         t = self.trainer
-        x, y = t.batch(t.x, t.y, index)
+        x, y = t.augmented(*t.batch(t.x, t.y, index))
         drawn = t.generator.state_dict() if t.optimizer.needs_closure else None
-        objective, loss, penalty = t.objective(x, y)
-        every_time(self._look_at, loss.data, None if penalty is None else penalty.data)
+        objective, loss, terms, penalty = t.objective(x, y)
+        penalty = None if penalty is None else penalty.data
+        every_time(self._look_at, loss.data, penalty, len(index), *(term.data for term in terms))
         t.optimizer.zero_grad()
         objective.backward()
         t.call("on_gradients", t.batch_number)
@@ -149,13 +154,15 @@ class Steps:
         else:
             t.optimizer.step()
 
-    def _look_at(self, loss, penalty):
-        """Note the loss of the batch; end the training if it is no number."""
+    def _look_at(self, loss, penalty, size, *terms):
+        """Note the loss of the batch and the terms it consists of; end the training if it is no number."""
         read = self.trainer.place.read
         self.losses.append(read(loss))
         self.penalties.append(0.0 if penalty is None else read(penalty))
         if not math.isfinite(self.losses[-1] + self.penalties[-1]):
             put_back(self.trainer, "loss", self.losses[-1] + self.penalties[-1], "the step before")
+        for i, term in enumerate(terms):
+            self.sums[i] += size * read(term)
 
     def _closure(self, x, y, drawn):
         """For an optimizer that looks several times: the objective and its gradients, with the same chance each time."""
@@ -163,7 +170,7 @@ class Steps:
 
         def evaluate():
             t.generator.load_state_dict(drawn)
-            objective, _, _ = t.objective(x, y)
+            objective, *_ = t.objective(x, y)
             t.optimizer.zero_grad()
             objective.backward()
             return objective.item()
@@ -177,6 +184,10 @@ class Steps:
     def finish(self):
         """The losses and the penalties of all batches of the epoch, in order."""
         return self.losses, self.penalties
+
+    def terms(self):
+        """The terms of the loss, each the sum over the examples of the epoch."""
+        return self.sums
 
     def here(self, x, y):
         """A data set and its targets, where batches are best taken from."""
@@ -198,6 +209,7 @@ class ResidentSteps(Steps):
         self.order = xp.zeros(len(trainer.x), "int64")
         self.cursor, self.place = xp.zeros(1, "int64"), xp.zeros(1, "int64")
         self.losses_there = xp.zeros((2, trainer.batches_per_epoch), "float64")
+        self.sums_there = xp.zeros(len(trainer.terms), "float64")
         self.gather, self.end_of_batch = place.twin("gather"), place.twin("end_of_batch")
         self.graphs = {}  # batch size -> GraphProgram
         self.made_of = []
@@ -222,6 +234,7 @@ class ResidentSteps(Steps):
         t.place.copy_into(self.order, order)
         self.cursor.fill(0)
         self.place.fill(0)
+        self.sums_there.fill(0)
         self.done = 0
         strangers = [callback for callback in t.callbacks if not is_ours(callback)]
         self.watched = any(listens(callback, "on_batch_end") for callback in strangers)
@@ -266,12 +279,15 @@ class ResidentSteps(Steps):
         t = self.trainer
         x = self._examples(self.x, size)
         y = x if self.y is self.x else self._examples(self.y, size)
-        objective, loss, penalty = t.objective(x, y)
+        x, y = t.augmented(x, y)
+        objective, loss, terms, penalty = t.objective(x, y)
         t.optimizer.zero_grad()
         objective.backward()
         t.call("on_gradients", t.batch_number)
         t.optimizer.step()
         penalty = None if penalty is None else penalty.data
+        for i, term in enumerate(terms):
+            self.sums_there[i : i + 1] += term.data.reshape(1).astype("float64") * size
         self.end_of_batch(t.place, loss.data, penalty, self.losses_there, self.place, self.cursor, size)
 
     def _examples(self, data, size):
@@ -305,6 +321,9 @@ class ResidentSteps(Steps):
         for batch, pair in enumerate(zip(losses, penalties), 1):
             self._checked(batch, *pair)
         return losses, penalties
+
+    def terms(self):
+        return self.trainer.place.to_host(self.sums_there).tolist() if self.trainer.terms else []
 
 
 class LossOnDemand(dict):

@@ -61,12 +61,13 @@ def fit(
     batch_size: int | None = None,
     optimizer: str | Optimizer = "adam",
     lr: float | None = None,
-    loss: str | Callable[[Tensor, Tensor], Tensor] = "mse",
+    loss: str | Callable[[Tensor, Tensor], Tensor] | None = None,
     validation_data: Any = None,
     shuffle: bool = True,
     seed: int = 0,
     callbacks: Sequence[Callback] = (),
     regularizers: Sequence[Regularizer] = (),
+    augment: Sequence[Callable[[Tensor], Tensor]] = (),
     progress: bool = True,
 ) -> History:
     """Train a model to map x to y.
@@ -88,10 +89,11 @@ def fit(
     lr : float, optional
         Learning rate for an optimizer given by name; by default 1e-3 for Adam and RMSProp, 1e-2 for AdaGrad,
         0.1 for the others. L-BFGS has none.
-    loss : str or function
-        ``"mse"`` and ``"bce"``: the mean over all elements; ``"bce"`` expects a model that ends in a
+    loss : str or function, optional
+        By default the model's own: ``"mse"``, but for those that say otherwise. ``"mse"`` and ``"bce"``: the mean over all elements; ``"bce"`` expects a model that ends in a
         sigmoid and computes from the value before it. ``"cross_entropy"``: the mean over rows. Or a
-        function (prediction, target) -> scalar Tensor.
+        function (prediction, target) -> scalar Tensor. A model may add terms to it (``Module.objective``); then the
+        history has each of them under its name, and ``loss`` is their sum.
     validation_data : array or (x, y), optional
         Its loss is computed after each epoch, in evaluation mode.
     shuffle : bool
@@ -101,6 +103,9 @@ def fit(
     callbacks : list of Callback
         EarlyStopping, Checkpoint, CosineDecay, ClipNorm, TensorBoard, or your own.
     regularizers : list of L1, L2
+    augment : list of functions
+        Each is given a batch of examples in training, as a Tensor, and gives another of the same shape, such as
+        ``RandomShift(2)``. Where the examples are their own targets, so are the changed ones.
     progress : bool
         Show a progress bar.
 
@@ -128,17 +133,30 @@ def fit(
         last whole epoch; the error's ``history`` holds the epochs until then.
     """
     trainer = Trainer(
-        model, x, y, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed, regularizers
+        model, x, y, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed, regularizers, augment
     )
     callbacks = require_list("fit", "callbacks", callbacks, Callback)
-    return trainer.run([*callbacks, *([Progress()] if progress else [])])
+    return trainer.run([*callbacks, *model.watchers(), *([Progress()] if progress else [])])
 
 
 class Trainer:
     """One call of ``fit``: its settings, checked, and its state, for callbacks to see."""
 
     def __init__(
-        self, model, x, y, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed, regularizers
+        self,
+        model,
+        x,
+        y,
+        epochs,
+        batch_size,
+        optimizer,
+        lr,
+        loss,
+        validation_data,
+        shuffle,
+        seed,
+        regularizers,
+        augment,
     ):
         if not isinstance(model, Module):
             raise DtypeError(f"fit: the model is {brief(model)}; expected a Module, such as Autoencoder(...).")
@@ -147,7 +165,10 @@ class Trainer:
         self.epochs = require_integer("fit", "epochs", epochs, at_least=1)
         self.seed = require_integer("fit", "seed", seed, at_least=0)
         self.shuffle, self.regularizers = shuffle, require_list("fit", "regularizers", regularizers, Regularizer)
+        self.augment = require_functions("augment", augment)
+        loss = model.default_loss if loss is None else loss
         self.loss_name = loss if callable(loss) else known_name("loss", loss, LOSSES)
+        model.check_loss(self.loss_name)
         self.loss = loss_function(loss)
         self.x, self.y = checked_data("x", x, y, model, self.loss_name)
         self.optimizer = checked_optimizer(optimizer, lr, model)
@@ -156,8 +177,8 @@ class Trainer:
         self.validation = checked_validation(validation_data, self.y is self.x, model, self.loss_name)
         rehearse(self)
         self.history = History()
-        self.record_names = ["epoch", "loss", *(["penalty"] if self.regularizers else []),
-                             *(["val_loss"] if self.validation else []),
+        self.record_names = ["epoch", "loss", *self.terms, *(["penalty"] if self.regularizers else []),
+                             *(["val_loss", *(f"val_{name}" for name in self.terms)] if self.validation else []),
                              *(["lr"] if self.optimizer.has_lr else []), "seconds"]  # fmt: skip
         self.epoch = 0  # whole epochs done
         self.collapsed_for = 0  # epochs in a row
@@ -256,12 +277,14 @@ class Trainer:
                 steps.finish()  # is what was learnt a number?
                 return None
         losses, penalties = steps.finish()
+        terms = steps.terms()
         sizes = [min(self.batch_size, n - start) for start in range(0, n, self.batch_size)]
         record = {"epoch": self.epoch + 1, "loss": sum(map(operator.mul, losses, sizes)) / n}
+        record |= {name: total / n for name, total in zip(self.terms, terms)}
         if self.regularizers:
             record["penalty"] = sum(map(operator.mul, penalties, sizes)) / n
         if self.validation is not None:
-            record["val_loss"] = self.evaluate(*self.validation)
+            record |= {f"val_{name}": value for name, value in self.evaluate(*self.validation).items()}
         if not math.isfinite(record.get("val_loss", 0.0)):
             put_back(self, "held-out loss", record["val_loss"], "that step")
         if (name := not_finite(model)) is not None:
@@ -272,12 +295,13 @@ class Trainer:
         return {**record, "seconds": round(time.perf_counter() - started, 4)}
 
     def objective(self, x, y):
-        """What is minimised, on the tape; its parts, the loss and the penalties, or None for the latter."""
-        loss = self.loss(self.model, x, y)
+        """What is minimised, on the tape, and what it consists of: the model's loss, the terms of that, if they are several,
+        and the regularizers' penalties, or None."""
+        loss, terms = self.loss_and_terms(x, y)
         if not self.regularizers:
-            return loss, loss, None
+            return loss, loss, terms, None
         penalty = sum(regularizer(self.model) for regularizer in self.regularizers)
-        return loss + penalty, loss, penalty
+        return loss + penalty, loss, terms, penalty
 
     def _locate(self):
         """Where the model is, and in what type: asked once per epoch, for it looks at every tensor."""
@@ -287,21 +311,32 @@ class Trainer:
         """The examples x[index] and their targets, where the model is and in its type."""
         return make_batch(x, y, index, self.place, self.dtype)
 
+    def loss_and_terms(self, x, y):
+        """The model's loss, and the terms that it is the sum of, if they are several."""
+        terms = list(self.model.objective(x, y, self.loss).values())
+        return sum(terms[1:], terms[0]), terms if self.terms else []
+
+    def augmented(self, x, y):
+        """The batch as it is trained on: changed at random where that is asked for, its target too if that is x itself."""
+        changed = x
+        for function in self.augment:
+            changed = function(changed)
+        return changed, changed if y is x else y
+
     def evaluate(self, x, y):
-        """The loss over a data set, in evaluation mode."""
-        total, (x, y) = 0.0, self.steps.here(x, y) if self.steps else (x, y)
+        """The loss over a data set, in evaluation mode, and its terms if they are several: {name: mean over examples}."""
+        totals, (x, y) = 0.0, self.steps.here(x, y) if self.steps else (x, y)
         # a loss of the user's own may be a sum: then only batches of one size are comparable
         size = self.batch_size if callable(self.loss_name) else self.evaluated_at_once
         with self.model.evaluating():
             for start in range(0, len(x), size):
                 stop = min(start + size, len(x))
                 index = np.arange(start, stop) if place_of(x) is NUMPY else slice(start, stop)
-                loss = self.loss(self.model, *self.batch(x, y, index)).data
-                if self.place is NUMPY:
-                    total += loss.item() * (stop - start)
-                else:  # on a device, to be read once
-                    total = total + loss.astype("float64") * (stop - start)
-        return (total if self.place is NUMPY else self.place.read(total)) / len(x)
+                loss, terms = self.loss_and_terms(*self.batch(x, y, index))
+                # on a device they stay there, to be read once
+                values = self.place.xp.stack([loss.data.reshape(()), *(term.data.reshape(()) for term in terms)])
+                totals = totals + values.astype("float64") * (stop - start)
+        return dict(zip(["loss", *self.terms], (self.place.to_host(totals) / len(x)).tolist()))
 
     def call(self, hook, *arguments):
         """Call one method of every callback."""
@@ -313,6 +348,7 @@ class Trainer:
     def _settings(self):
         """What a run that goes on must share with the one that began."""
         also = [*self.regularizers, *self.schedules, *(c for c in self.remembering if not isinstance(c, Schedule))]
+        also += self.augment
         return {
             "model": repr(self.model),
             "dtype": str(self.dtype),
@@ -323,7 +359,7 @@ class Trainer:
             "seed": self.seed,
             "training data": fingerprint(self.x, *([] if self.y is self.x else [self.y])),
             "validation data": None if self.validation is None else fingerprint(*self.validation),
-            "regularizers and callbacks": ", ".join(map(repr, also)),
+            "regularizers and callbacks": ", ".join(getattr(part, "__qualname__", repr(part)) for part in also),
         }
 
     def state_dict(self):
@@ -357,6 +393,14 @@ class Trainer:
         self.epoch, self.base_lr, self.collapsed_for = state["epoch"], state["base_lr"], state["collapsed_for"]
         if self.epochs <= state["epochs"]:  # more epochs than before: a reason to stop has passed
             self.stop_reason = state["stop_reason"]
+
+
+def require_functions(name, values):
+    """Check a list of functions, and return it as a list."""
+    values = list(values) if isinstance(values, (list, tuple)) else values
+    if not isinstance(values, list) or not all(callable(value) for value in values):
+        raise DtypeError(f"fit: {name} is {brief(values)}; expected a list of functions, such as [RandomShift(2)].")
+    return values
 
 
 def not_finite(model):

@@ -17,7 +17,7 @@ from ..history import History
 from ..memory import examples_at_once
 from ..nn.joining import joined_groups
 from ..nn.module import Module, model_input
-from ..nn.sequential import flat, through
+from ..nn.sequential import Sequential, flat, through
 from ..optimizer import Optimizer
 from ..regularizers import Regularizer
 from ..tensor import Tensor
@@ -57,10 +57,14 @@ class Autoencoder(Module):
     def joined(self):
         return joined_groups(flat([self.encoder, self.decoder]))
 
+    def code(self, x: Tensor) -> Tensor:
+        """The code of x, on the tape: what ``encode`` gives."""
+        return self.encoder(x)
+
     def encode(self, x: Any) -> Any:
         """The code of x. An array gives an array, computed in evaluation mode and without a tape; a
         Tensor gives a Tensor, computed like any layer, so that a loss on the code can be trained."""
-        return self._map(self.encoder, x, "encode")
+        return self._map(self.code, x, "encode")
 
     def decode(self, z: Any) -> Any:
         """The reconstruction from a code; arrays and Tensors as in ``encode``."""
@@ -82,6 +86,10 @@ class Autoencoder(Module):
             pieces = [part(model_input(self, x[i : i + batch_size], name)).data for i in range(0, len(x), batch_size)]
         return pieces[0] if len(pieces) == 1 else self.backend.xp.concatenate(pieces)
 
+    def findings(self, x_train: Any, x_test: Any) -> dict[str, Any]:
+        """What is special to this kind of model, for the report of a run: {what: number or text}."""
+        return {}
+
     def fit(
         self,
         x: Any,
@@ -89,12 +97,13 @@ class Autoencoder(Module):
         batch_size: int | None = None,
         optimizer: str | Optimizer = "adam",
         lr: float | None = None,
-        loss: str | Callable[[Tensor, Tensor], Tensor] = "mse",
+        loss: str | Callable[[Tensor, Tensor], Tensor] | None = None,
         validation_data: Any = None,
         shuffle: bool = True,
         seed: int = 0,
         callbacks: Sequence[Callback] = (),
         regularizers: Sequence[Regularizer] = (),
+        augment: Sequence[Callable[[Tensor], Tensor]] = (),
         progress: bool = True,
     ) -> History:
         """Train to reconstruct x (N, ...). Arguments, result and errors as in ``tinyae.fit``, the target being x."""
@@ -116,8 +125,14 @@ class Autoencoder(Module):
             seed,
             callbacks,
             regularizers,
+            augment,
             progress,
         )
 
     def config(self) -> dict[str, Any]:
         return {"encoder": self.encoder, "decoder": self.decoder}
+
+    @classmethod
+    def from_parts(cls, encoder: Sequence[Module], decoder: Sequence[Module], **settings: Any) -> "Autoencoder":
+        """The model from the layers of an encoder and of a decoder, as recipes have them; settings as in ``__init__``."""
+        return cls(Sequential(*encoder), Sequential(*decoder), **settings)

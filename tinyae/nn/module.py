@@ -4,7 +4,7 @@ A module's parameters are simply its attributes: a Tensor that asks for gradient
 Tensor that does not is a buffer (saved, but not trained), a Module is a part with a name of its own.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -53,6 +53,26 @@ class Module:
     def ends_in_sigmoid(self) -> bool:
         """Does the model promise outputs in [0, 1]?"""
         return False
+
+    # ------------------------------------------------------------ what is minimised
+
+    default_loss: Any = "mse"  # what fit takes if it is told no other
+    objective_name: str | None = None  # what the sum of the terms below is called, if it is not just the loss
+
+    def objective(self, x: Tensor, y: Tensor, loss: Callable[["Module", Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
+        """What ``fit`` minimises, by name: the sum of these terms, each a Tensor with one number.
+
+        ``loss(module, input, target)`` is the loss that was chosen. A model with more to it than that says so here, and
+        needs no training loop of its own.
+        """
+        return {"loss": loss(self, x, y)}
+
+    def check_loss(self, loss: Any) -> None:
+        """Raise a RangeError if the model cannot be trained with this loss (a name, or a function)."""
+
+    def watchers(self) -> list[Any]:
+        """Callbacks that every training of this model has."""
+        return []
 
     # ------------------------------------------------------------ parts and parameters
 

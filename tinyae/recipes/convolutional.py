@@ -10,10 +10,10 @@
 """
 
 from dataclasses import dataclass
+from math import prod
 
 from ..errors import RangeError, ShapeError, known_name
-from ..models import Autoencoder
-from ..nn import Conv2D, Crop2D, MaxPool2D, Reshape, Sequential, UpSampling2D
+from ..nn import Conv2D, Crop2D, Dense, Flatten, MaxPool2D, Reshape, UpSampling2D
 
 KINDS = ("conv", "pool", "up")
 KERNEL = 3
@@ -67,16 +67,23 @@ def shape_after(layers, shape):
 
 
 def build(recipe, example_shape):
-    """The untrained autoencoder, its weights from the current seed."""
+    """The layers of the encoder and those of the decoder, their weights from the current seed."""
     plan = layout(recipe.encoder, recipe.decoder, example_shape)
-    encoder, channels = made(plan.encoder, plan.image[2], recipe.activation, recipe.code_activation, recipe.init)
+    last = recipe.activation if recipe.code else recipe.code_activation
+    encoder, channels = made(plan.encoder, plan.image[2], recipe.activation, last, recipe.init)
+    if recipe.code:
+        size = prod(plan.code_shape)
+        encoder += [Flatten(), Dense(size, recipe.code, recipe.code_activation, recipe.init)]
+        widening = [Dense(recipe.code, size, recipe.activation, recipe.init), Reshape(*plan.code_shape)]
     decoder, channels = made(plan.decoder, channels, recipe.activation, recipe.activation, recipe.init)
+    if recipe.code:
+        decoder = [*widening, *decoder]
     decoder.append(Conv2D(channels, plan.image[2], KERNEL, activation=recipe.output, init=recipe.init))
     if plan.crop:
         decoder.append(Crop2D(plan.crop))
     if len(example_shape) == 2:
         encoder, decoder = [Reshape(*plan.image), *encoder], [*decoder, Reshape(*example_shape)]
-    return Autoencoder(Sequential(*encoder), Sequential(*decoder))
+    return encoder, decoder
 
 
 def made(layers, channels, activation, last, init):

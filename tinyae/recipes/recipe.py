@@ -4,12 +4,20 @@ from dataclasses import asdict, dataclass, field, fields
 from math import prod
 from typing import Any
 
-from ..errors import RangeError, ShapeError, StateError
-from ..models import Autoencoder
+from .. import models
+from ..errors import RangeError, ShapeError, StateError, lookup
 from ..nn import Dense, Flatten, Reshape, Sequential
 from .convolutional import build, checked_layers, layout, refuse_what_are_no_images
 
-LATER = ("encoder", "decoder", "may_expand")  # entries that the settings of older runs do not have
+MODELS = {name: getattr(models, name) for name in models.__all__}
+LATER = (
+    "encoder",
+    "decoder",
+    "may_expand",
+    "code",
+    "model",
+    "model_settings",
+)  # entries that the settings of older runs do not have
 
 
 @dataclass(frozen=True)
@@ -18,7 +26,10 @@ class Recipe:
 
     A dense model is described by ``widths``, a convolutional one by ``encoder`` and ``decoder``: one tuple for each
     layer, as ``convolutional.py`` says. There the decoder's last layer is left out: a convolution to the image's own
-    channels, with the activation ``output``.
+    channels, with the activation ``output``. With ``code`` a dense layer makes that many numbers of what the encoder ends
+    with, and another brings them back.
+
+    ``model`` says which kind of autoencoder is made of these layers, and ``model_settings`` what else its class is told.
 
     ``lr`` has a learning rate for each optimizer, as what works for one is far off for another, and
     ``optimizer_settings`` what else differs from an optimizer's own defaults.
@@ -41,6 +52,9 @@ class Recipe:
     widths: tuple = ()  # of a dense encoder's layers: the last is the code, or the classes; a decoder mirrors them
     encoder: tuple = ()  # of a convolutional autoencoder: ("conv", 32), ("pool", 2), ...
     decoder: tuple = ()
+    code: int | None = None  # how many numbers, for a convolutional autoencoder whose code is dense
+    model: str = "Autoencoder"  # a class in tinyae.models
+    model_settings: dict = field(default_factory=dict)
     may_expand: bool = False  # its code may be as large as the input, or larger
     task: str = "reconstruct"  # or "classify"
     optimizer_settings: dict = field(default_factory=dict)
@@ -48,7 +62,9 @@ class Recipe:
 
     def code_shape(self, example_shape) -> tuple:
         """The shape of the code of one example of that shape, without the batch axis."""
-        return layout(self.encoder, self.decoder, example_shape).code_shape if self.encoder else (self.widths[-1],)
+        if not self.encoder:
+            return (self.widths[-1],)
+        return (self.code,) if self.code else layout(self.encoder, self.decoder, example_shape).code_shape
 
     def code_size(self, example_shape) -> int:
         """How many numbers there are in the code of one example of that shape."""
@@ -56,8 +72,6 @@ class Recipe:
 
     def build(self, example_shape, classes=None):
         """The untrained model for examples of that shape, its weights from the current seed."""
-        if self.encoder:
-            return build(self, example_shape)
 
         def dense(widths, last):
             names = [self.activation] * (len(widths) - 2) + [last]
@@ -65,11 +79,13 @@ class Recipe:
 
         if self.task == "classify":
             return Sequential(Flatten(), *dense([prod(example_shape), *self.widths[:-1], classes], self.output))
-        widths = [prod(example_shape), *self.widths]
-        return Autoencoder(
-            Sequential(Flatten(), *dense(widths, self.code_activation)),
-            Sequential(*dense(widths[::-1], self.output), Reshape(*example_shape)),
-        )
+        if self.encoder:
+            encoder, decoder = build(self, example_shape)
+        else:
+            widths = [prod(example_shape), *self.widths]
+            encoder = [Flatten(), *dense(widths, self.code_activation)]
+            decoder = [*dense(widths[::-1], self.output), Reshape(*example_shape)]
+        return lookup("model", self.model, MODELS).from_parts(encoder, decoder, **self.model_settings)
 
     # ------------------------------------------------------------ what it is not made for
 

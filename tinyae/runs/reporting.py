@@ -51,7 +51,17 @@ def describe_run(recipe, model, history, sets):
     if recipe.task == "classify":
         return result | describe_classifier(model, (x, y), (x_test, y_test))
     code = {"code_size": recipe.code_size(x.shape[1:]), "code_shape": list(recipe.code_shape(x.shape[1:]))}
+    result |= {"objective": model.objective_name, "terms": terms_of(history), "findings": model.findings(x, x_test)}
     return result | code | describe_autoencoder(recipe, model, x, x_test)
+
+
+def terms_of(history):
+    """What the loss was the sum of after the last epoch: {name: {"train": value, "val": value}}."""
+    if not len(history):
+        return {}
+    last = history.records[-1]
+    names = [name[4:] for name in last if name.startswith("val_") and name != "val_loss"]
+    return {name: {"train": last[name], "val": last[f"val_{name}"]} for name in names}
 
 
 def describe_autoencoder(recipe, model, x, x_test):
@@ -104,12 +114,13 @@ def draw_run(recipe, model, history, sets, result, folder):
         draw_reconstructions(examples, model.reconstruct(examples), folder / "reconstructions.png", note)
     if not len(history):  # Ctrl-C in the first epoch
         return
-    baselines = [
-        (label, values[recipe.loss]["val"]) for label, values in result["baselines"].items() if recipe.loss in values
-    ]
+    # a baseline has no place beside a loss that consists of more
+    own = {} if result.get("terms") else result["baselines"]
+    baselines = [(label, values[recipe.loss]["val"]) for label, values in own.items() if recipe.loss in values]
+    name = result.get("objective") or LOSS_NAMES[recipe.loss].format(kind) + (" + terms" if result.get("terms") else "")
     rate = "" if result["lr"] is None else f", learning rate {result['lr']:g}"
     title = f"{recipe.name}: the error while learning ({recipe.optimizer}{rate})"
-    draw_loss(history, folder / "loss.png", LOSS_NAMES[recipe.loss].format(kind), baselines, title)
+    draw_loss(history, folder / "loss.png", name, baselines, title)
     if any(record.get("gradients") for record in history.records):
         history.plot_gradients(folder / "gradients.png", f"{recipe.name}: how strong a gradient reaches each layer")
 
@@ -159,6 +170,7 @@ def report(result):
         if result["loss"] == "bce":
             lines += [*table("binary cross-entropy, mean", result, "bce", ".4f"), ""]
         lines += table("mean squared error", result, "mse", ".4f")
+        lines += [*minimised(result), *(f"{what}: {in_words(value)}" for what, value in result["findings"].items())]
         pca = next((v["mse"]["val"] for k, v in result["baselines"].items() if k.startswith("PCA")), None)
         if pca and pca > 1e-9:
             lines += [
@@ -176,6 +188,23 @@ def code_in_words(result):
     sides = f" ({' x '.join(map(str, shape))})" if len(shape) > 1 else ""
     verdict = "" if code < size else ": the code is no smaller than the input, nothing is compressed"
     return f"{code:,}{sides}, a compression ratio of {size / code:.3g}{verdict}"
+
+
+def minimised(result):
+    """What a model that minimises more than a loss has reached, as a sum."""
+    if not result["terms"]:
+        return []
+    title = result["objective"] or "what was minimised"
+    lines = ["", f"{title}, on training examples during the last epoch and on held-out ones after it:"]
+    for part, total in (("train", result["train_loss"]), ("val", result["val_loss"])):
+        terms = " + ".join(f"{name} {values[part]:.4f}" for name, values in result["terms"].items())
+        lines.append(f"{'training' if part == 'train' else 'held out'}  {total:.4f} = {terms}")
+    return lines
+
+
+def in_words(value):
+    """A number in four digits, a text as it is."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def table(title, result, name, form):
