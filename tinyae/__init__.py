@@ -52,7 +52,7 @@ from .losses import (
     kl_divergence,
     mse_loss,
 )
-from .models import Autoencoder
+from .models import Autoencoder, QuantisedAutoencoder
 from .nn import (
     Activation,
     AvgPool2D,
@@ -135,6 +135,7 @@ __all__ = [
     "Momentum",
     "Op",
     "Optimizer",
+    "QuantisedAutoencoder",
     "RMSProp",
     "ReduceOnPlateau",
     "Reshape",

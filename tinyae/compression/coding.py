@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from ..archive import checksum
+from ..backend import NUMPY
 from ..data import as_data, check_values, place_of
-from ..errors import DataFileError, DtypeError, OutOfMemoryError, RangeError, ShapeError
+from ..errors import DataFileError, DtypeError, FileWriteError, OutOfMemoryError, RangeError, ShapeError, TinyaeError
 from ..memory import at_hand, readable
 from ..nn.module import Module
 from ..saving import checked_path, describe
@@ -69,6 +70,7 @@ def compress(
     """
     path = checked_path("compress", path)
     refuse_what_has_no_code("compress", model)
+    refuse_what_cannot_be_written(path)
     x = as_data("compress", x)
     if x.ndim < 2:
         raise ShapeError(f"compress: x has shape {x.shape}; expected (N, ...), N examples. One example: x[None].")
@@ -126,12 +128,7 @@ def decompress(model: Any, path: str | os.PathLike[str]) -> np.ndarray[Any, Any]
         The reconstructions are larger than memory: ``decompressed`` gives them in pieces.
     """
     about, out, start = about_file(path), None, 0
-    needed, free = 4 * about["examples"] * math.prod(about["example_shape"]), at_hand(place_of(np.empty(0)))
-    if free is not None and needed > free:
-        raise OutOfMemoryError(
-            f"decompress: the {about['examples']:,} examples in {path} take {readable(needed)} of memory, but {readable(free)} are at "
-            "hand. Take them piece by piece: for piece in tinyae.compression.decompressed(model, path)."
-        )
+    refuse_more_than_memory(path, 4 * about["examples"] * math.prod(about["example_shape"]))
     for piece in decompressed(model, path):
         if out is None:
             out = np.empty((about["examples"], *piece.shape[1:]), piece.dtype)
@@ -153,7 +150,10 @@ def decompressed(model: Any, path: str | os.PathLike[str]) -> Iterator[np.ndarra
             )
         for symbols in file.blocks():
             for start in range(0, len(symbols), file.rows):
-                piece = decoded(model, file.values(symbols[start : start + file.rows]))
+                try:
+                    piece = decoded(model, file.values(symbols[start : start + file.rows]))
+                except TinyaeError as error:
+                    raise DataFileError(f"decompress: the codes in {path} do not fit their model: {error}") from error
                 if list(piece.shape[1:]) != file.header["example_shape"]:
                     raise DataFileError(f"decompress: the header of {path} does not fit its model.")
                 yield piece
@@ -162,6 +162,7 @@ def decompressed(model: Any, path: str | os.PathLike[str]) -> Iterator[np.ndarra
 def read_codes(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
     """The dequantised codes (N, ...) in a file, float64, or int64 where codes are whole numbers. It needs no model."""
     with opened(checked_path("decompress", path)) as file:
+        refuse_more_than_memory(path, 8 * file.header["examples"] * file.units)
         return np.concatenate([file.values(symbols) for symbols in file.blocks()])
 
 
@@ -172,6 +173,24 @@ def about_file(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- parts of it
+
+
+def refuse_more_than_memory(path, needed):
+    """What is in a file may be far larger than the file."""
+    free = at_hand(NUMPY)
+    if free is not None and needed > free:
+        raise OutOfMemoryError(
+            f"decompress: the examples in {path} take {readable(needed)} of memory, but {readable(free)} are at hand. Take them "
+            "piece by piece: for piece in tinyae.compression.decompressed(model, path)."
+        )
+
+
+def refuse_what_cannot_be_written(path):
+    """Better now than after the work: no folder, no library."""
+    folder = os.path.dirname(path)
+    if folder and not os.path.isdir(folder):
+        raise FileWriteError(f"cannot write {path}: there is no folder {folder}. Make it first.")
+    EntropyCoder([[1]])
 
 
 def refuse_what_has_no_code(command, model):
@@ -190,7 +209,8 @@ def model_hash(model: Module) -> str:
 def encoded(model, x):
     """The codes of some examples, on the host."""
     x = np.asarray(place_of(x).to_host(x) if not isinstance(x, np.ndarray) else x, model.dtype)
-    codes = model.backend.to_host(model.encode(model.backend.asarray(x)))
+    with np.errstate(all="ignore"):  # what is not finite is told below
+        codes = model.backend.to_host(model.encode(model.backend.asarray(x)))
     if codes.dtype.kind not in "iu" and not np.isfinite(codes).all():
         raise RangeError("compress: the model's codes are NaN or infinite for some of the examples. Train it again.")
     return codes
@@ -198,7 +218,11 @@ def encoded(model, x):
 
 def decoded(model, codes):
     """The reconstructions from codes that are on the host, on the host; floats take the model's type."""
-    codes = codes if codes.dtype.kind in "iu" else codes.astype(model.dtype)
+    if codes.dtype.kind not in "iu":
+        with np.errstate(over="ignore"):
+            codes = codes.astype(model.dtype)
+        if not np.isfinite(codes).all():
+            raise RangeError(f"codes that are too large for {model.dtype}")
     return model.backend.to_host(model.decode(model.backend.asarray(codes)))
 
 
@@ -206,7 +230,11 @@ def sample_of_codes(model, x):
     """The codes (n, K) of at most FITTED_ON examples, evenly spread."""
     x = as_data("compress: fit_on", x)
     chosen = np.linspace(0, len(x) - 1, min(len(x), FITTED_ON)).round().astype(np.int64)
-    codes = [encoded(model, x[chosen[i : i + 1024]]) for i in range(0, len(chosen), 1024)]
+    codes = []
+    for start in range(0, len(chosen), 1024):
+        piece = x[chosen[start : start + 1024]]
+        check_values("compress: fit_on", piece)
+        codes.append(encoded(model, piece))
     return np.concatenate([piece.reshape(len(piece), -1) for piece in codes])
 
 
@@ -242,7 +270,7 @@ def coded_blocks(symbols, tables):
         part = symbols[start : start + block]
         data = coder.encode(part)
         if not np.array_equal(coder.decode(data, *part.shape), part):
-            raise RuntimeError("compress: what the entropy coder wrote does not decode; nothing was written.")
+            raise FileWriteError("compress: what the entropy coder gave does not decode; nothing was written.")
         yield data, part
 
 

@@ -39,7 +39,9 @@ class UniformQuantiser:
             raise ShapeError(
                 f"UniformQuantiser: ranges of shapes {self.low.shape} and {self.high.shape}; expected (K,) twice."
             )
-        if not (np.isfinite(self.high - self.low).all() and (self.low <= self.high).all()):
+        with np.errstate(all="ignore"):
+            are_ranges = np.isfinite(self.high - self.low).all() and (self.low <= self.high).all()
+        if not are_ranges:
             raise RangeError("UniformQuantiser: a range is not finite, or its low end is above its high end.")
         self.step = (self.high - self.low) / 2**self.bits
 

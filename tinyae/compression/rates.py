@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import missing_library
+from ..errors import DataFileError, missing_library
 from ..metrics import pca
 from ..nn.module import Module
 from ..tensor import Tensor
@@ -83,7 +83,7 @@ def rate_distortion(model: Any, x: Any, bits: Sequence[int], fit_on: Any = None)
             made = compress(model, x, path, b, fit_on)
             mse = error_of(model, path, x)
             if mse > CHECKED * made["mse_at_most"]:
-                raise RuntimeError(f"rates: a file promised an error of {made['mse_at_most']}, but has {mse}.")
+                raise DataFileError(f"rates: a file promised an error of {made['mse_at_most']}, but has {mse}.")
             names = ("bits", "bytes", "bits_per_example", "entropy_bits", "mse_at_most")
             points.append({**{name: made[name] for name in names}, "mse": mse})
     return points

@@ -1,5 +1,6 @@
 """The models, made of the parts that exist."""
 
 from .autoencoder import Autoencoder
+from .quantised import QuantisedAutoencoder
 
-__all__ = ["Autoencoder"]
+__all__ = ["Autoencoder", "QuantisedAutoencoder"]
