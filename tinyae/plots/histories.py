@@ -23,6 +23,10 @@ def draw_loss(history, path, loss_name, baselines=(), title=""):
             values = history[name]
             marker = "o" if len(values) == 1 else None
             axis.plot(epochs, values, label=f"{label}: last {values[-1]:.4f}", color=colour, marker=marker)
+    for i, name in enumerate(held_out_terms(history)):  # what the held-out loss is the sum of
+        values = history[f"val_{name}"]
+        label = f"of it {name.replace('_', ' ')}: last {values[-1]:.4f}"
+        axis.plot(epochs, values, ":", label=label, color=f"C{i + 2}", marker="o" if len(values) == 1 else None)
     lowest = min(min(history[name]) for name in ("loss", "val_loss") if name in history)
     for label, value in baselines:  # named on the line itself, at its right end
         if value < lowest / 100:
@@ -30,10 +34,18 @@ def draw_loss(history, path, loss_name, baselines=(), title=""):
         axis.axhline(value, linestyle="--", linewidth=1, color="0.35")
         axis.text(0.99, value, f"{label}: {value:.4f}", transform=axis.get_yaxis_transform(), ha="right", va="bottom")
     style_epochs(axis, title, loss_name, all(record["loss"] > 0 for record in history.records))
-    axis.legend(loc="upper right", bbox_to_anchor=(0.995, 0.8))
+    if held_out_terms(history):  # four lines or more leave no room
+        figure.legend(loc="outside lower center", ncols=2)
+    else:
+        axis.legend(loc="upper right", bbox_to_anchor=(0.995, 0.8))
     if path is not None:
         save_figure(figure, path)
     return figure
+
+
+def held_out_terms(history):
+    """The names of the terms that the held-out loss is the sum of, if they are several."""
+    return [name[4:] for name in history.keys() if name.startswith("val_") and name != "val_loss"]
 
 
 def draw_comparison(panels, path, title=""):

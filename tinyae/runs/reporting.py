@@ -15,7 +15,7 @@ from ..metrics import (
     predicted_labels,
     reconstruction_error,
 )
-from ..plots import draw_confusion, draw_loss, draw_reconstructions, is_images
+from ..plots import draw_confusion, draw_loss, draw_reconstructions, held_out_terms, is_images
 from .folder import FILES
 
 LOSS_NAMES = {
@@ -60,8 +60,7 @@ def terms_of(history):
     if not len(history):
         return {}
     last = history.records[-1]
-    names = [name[4:] for name in last if name.startswith("val_") and name != "val_loss"]
-    return {name: {"train": last[name], "val": last[f"val_{name}"]} for name in names}
+    return {name: {"train": last[name], "val": last[f"val_{name}"]} for name in held_out_terms(history)}
 
 
 def describe_autoencoder(recipe, model, x, x_test):
