@@ -40,7 +40,9 @@ class Digital(Module):
 
 
 @given(
-    arrays.arrays(np.float32, st.tuples(st.integers(1, 40), st.integers(1, 4)), elements=st.floats(-1e6, 1e6, width=32)),
+    arrays.arrays(
+        np.float32, st.tuples(st.integers(1, 40), st.integers(1, 4)), elements=st.floats(-1e6, 1e6, width=32)
+    ),
     st.integers(1, 16),
 )
 @settings(max_examples=60, deadline=None)
@@ -57,7 +59,13 @@ def test_a_number_in_its_range_moves_by_half_a_cell_at_most(codes, bits):
 
 def test_numbers_outside_of_the_range_get_the_nearest_cell():
     quantiser = UniformQuantiser([0, -1], [4, 1], 2)
-    assert quantiser.cells([[-9, 9], [9, -9], [0, 1], [4, -1], [1.5, 0.2]]).tolist() == [[0, 3], [3, 0], [0, 3], [3, 0], [1, 2]]
+    assert quantiser.cells([[-9, 9], [9, -9], [0, 1], [4, -1], [1.5, 0.2]]).tolist() == [
+        [0, 3],
+        [3, 0],
+        [0, 3],
+        [3, 0],
+        [1, 2],
+    ]
     assert quantiser.values(np.array([[0, 3], [1, 2]])).tolist() == [[0.5, 0.75], [1.5, 0.25]]
 
 
@@ -88,7 +96,9 @@ def test_bits_out_of_range_are_refused(bits):
         UniformQuantiser.fit(np.zeros((3, 1)), bits)
 
 
-@pytest.mark.parametrize("low, high", [([0, np.nan], [1, 1]), ([0, 2], [1, 1]), ([0, 0], [1, np.inf]), ([-1e308] * 2, [1e308] * 2)])
+@pytest.mark.parametrize(
+    "low, high", [([0, np.nan], [1, 1]), ([0, 2], [1, 1]), ([0, 0], [1, np.inf]), ([-1e308] * 2, [1e308] * 2)]
+)
 def test_ranges_that_are_none_are_refused(low, high):
     with pytest.raises(RangeError, match="not finite, or its low end"):
         UniformQuantiser(low, high, 4)
@@ -250,7 +260,11 @@ def test_several_blocks(digits_model, tmp_path, rng, monkeypatch):
     x = rng.random((50, 8, 8, 1), dtype=np.float32)
     ta.compress(digits_model, x, tmp_path / "a.tae", fit_on=x)
     assert rows_at_once(4) == (8, 16)
-    assert np.allclose(ta.decompress(digits_model, tmp_path / "a.tae"), digits_model.decode(read_codes(tmp_path / "a.tae").astype("f4")), atol=1e-6)
+    assert np.allclose(
+        ta.decompress(digits_model, tmp_path / "a.tae"),
+        digits_model.decode(read_codes(tmp_path / "a.tae").astype("f4")),
+        atol=1e-6,
+    )
 
 
 @pytest.mark.parametrize("units", [1, 2, 784, 5000, 1 << 22])
@@ -262,7 +276,8 @@ def test_blocks_are_made_of_whole_pieces(units):
 def test_training_mode_and_noise_do_not_matter(images, tmp_path):
     ta.manual_seed(0)
     model = ta.QuantisedAutoencoder(
-        ta.Sequential(ta.Flatten(), ta.Dropout(0.5), ta.Dense(64, 3)), ta.Sequential(ta.Dense(3, 64), ta.Reshape(8, 8, 1))
+        ta.Sequential(ta.Flatten(), ta.Dropout(0.5), ta.Dense(64, 3)),
+        ta.Sequential(ta.Dense(3, 64), ta.Reshape(8, 8, 1)),
     )
     model.train()
     for name in "ab":

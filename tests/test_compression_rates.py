@@ -52,7 +52,11 @@ def test_a_curve_has_the_sizes_of_files_and_the_errors_of_what_they_decode_to(di
         made = compress(digits_model, images, tmp_path / "x", bits)
         assert point["bits"] == bits and point["bytes"] == (tmp_path / "x").stat().st_size
         assert math.isclose(point["bits_per_example"], 8 * made["bytes"] / 50)
-        assert math.isclose(point["mse"], np.square(decompress(digits_model, tmp_path / "x") - images.astype(np.float64)).mean(), rel_tol=1e-9)
+        assert math.isclose(
+            point["mse"],
+            np.square(decompress(digits_model, tmp_path / "x") - images.astype(np.float64)).mean(),
+            rel_tol=1e-9,
+        )
     assert points[0]["mse"] > points[1]["mse"]
     whole = rate_distortion(Digital(4), images.reshape(-1, 4)[:40], (2, 6))
     assert [point["bits"] for point in whole] == [2]
@@ -108,8 +112,13 @@ def test_jpeg_and_png_are_measured(channels, rng):
             assert len(points) == 1 and points[0]["mse"] < 1e-12
         else:
             assert [p["quality"] for p in points] == sorted(p["quality"] for p in points)
-            assert points[0]["mse"] > points[-1]["mse"] and points[0]["bits_per_example"] < points[-1]["bits_per_example"]
-    assert found["PNG, one sheet of all images"][0]["bits_per_example"] < found["PNG, one file for each image"][0]["bits_per_example"]
+            assert (
+                points[0]["mse"] > points[-1]["mse"] and points[0]["bits_per_example"] < points[-1]["bits_per_example"]
+            )
+    assert (
+        found["PNG, one sheet of all images"][0]["bits_per_example"]
+        < found["PNG, one file for each image"][0]["bits_per_example"]
+    )
     sizes = []
     for image in images:  # by hand
         file = io.BytesIO()

@@ -62,7 +62,11 @@ def test_there_and_back(world, monkeypatch, capsys):
     code, made, out, _ = tinyae(f"compress {world / 'run'} digits a.tae --json", monkeypatch, capsys)
     size = Path("a.tae").stat().st_size
     assert code == 0 and made["bytes"] == size and made["bits"] == 4 and made["raw_bytes"] == 360 * 64
-    assert f"{size:,} bytes" in out and f"{8 * size / 360:,.1f} bits for each" in out and "360 held-out examples of digits" in out
+    assert (
+        f"{size:,} bytes" in out
+        and f"{8 * size / 360:,.1f} bits for each" in out
+        and "360 held-out examples of digits" in out
+    )
     code, back, out, _ = tinyae(f"decompress {world / 'run'} a.tae b.npy --json", monkeypatch, capsys)
     _, (x, _) = ta.datasets.load_digits()
     again = np.load("b.npy")

@@ -68,9 +68,9 @@ def compress(
         The model has parts without ``config()``, so that it could not be told from others.
     FileWriteError, MissingLibraryError
     """
-    path = checked_path("compress", path)
+    out = checked_path("compress", path)
     refuse_what_has_no_code("compress", model)
-    refuse_what_cannot_be_written(path)
+    refuse_what_cannot_be_written(out)
     x = as_data("compress", x)
     if x.ndim < 2:
         raise ShapeError(f"compress: x has shape {x.shape}; expected (N, ...), N examples. One example: x[None].")
@@ -81,7 +81,9 @@ def compress(
         raise RangeError(f"compress: a code has {units:,} numbers; at most {WIDEST:,} can be written.")
     discrete, quantiser = first.dtype.kind in "iu", None
     if not discrete:
-        quantiser = UniformQuantiser.fit(sample_of_codes(model, x if fit_on is None else fit_on), BITS if bits is None else bits)
+        quantiser = UniformQuantiser.fit(
+            sample_of_codes(model, x if fit_on is None else fit_on), BITS if bits is None else bits
+        )
     elif bits is not None:
         raise RangeError(
             f"compress: bits is {bits}, but the codes of {type(model).__name__} are whole numbers and need no quantiser. Leave it out."
@@ -101,9 +103,9 @@ def compress(
         "worst_mse_at_most": rounded_up(worst),
         "model": model_hash(model),
     }
-    parts = write_file(path, header, coded_blocks(symbols, tables))
+    parts = write_file(out, header, coded_blocks(symbols, tables))
     return {
-        "out": path,
+        "out": out,
         **{name: header[name] for name in ("examples", "code_shape", "bits", "mse_at_most", "worst_mse_at_most")},
         "mse": mse,
         "clipped": clipped,
@@ -127,36 +129,23 @@ def decompress(model: Any, path: str | os.PathLike[str]) -> np.ndarray[Any, Any]
     OutOfMemoryError
         The reconstructions are larger than memory: ``decompressed`` gives them in pieces.
     """
-    about, out, start = about_file(path), None, 0
-    refuse_more_than_memory(path, 4 * about["examples"] * math.prod(about["example_shape"]))
-    for piece in decompressed(model, path):
-        if out is None:
-            out = np.empty((about["examples"], *piece.shape[1:]), piece.dtype)
-        out[start : start + len(piece)] = piece
-        start += len(piece)
+    with opened(checked_path("decompress", path)) as file:
+        n, shape = file.header["examples"], file.header["example_shape"]
+        pieces = reconstructions(model, file)
+        first = next(pieces)
+        refuse_more_than_memory(file.path, n * math.prod(shape) * first.itemsize)
+        out, start = np.empty((n, *shape), first.dtype), len(first)
+        out[:start] = first
+        for piece in pieces:
+            out[start : start + len(piece)] = piece
+            start += len(piece)
     return out
 
 
 def decompressed(model: Any, path: str | os.PathLike[str]) -> Iterator[np.ndarray[Any, Any]]:
     """The same in pieces (n, ...), in order, of at most 1,024 examples: for what is larger than memory."""
-    path = checked_path("decompress", path)
-    refuse_what_has_no_code("decompress", model)
-    with opened(path) as file:
-        own, theirs = model_hash(model), file.header["model"]
-        if own != theirs:
-            raise DataFileError(
-                f"decompress: {path} was made by another model (SHA-256 {theirs[:12]}..., this one has {own[:12]}...), which alone can "
-                "decode it. Give that one; a model that was trained further is another one."
-            )
-        for symbols in file.blocks():
-            for start in range(0, len(symbols), file.rows):
-                try:
-                    piece = decoded(model, file.values(symbols[start : start + file.rows]))
-                except TinyaeError as error:
-                    raise DataFileError(f"decompress: the codes in {path} do not fit their model: {error}") from error
-                if list(piece.shape[1:]) != file.header["example_shape"]:
-                    raise DataFileError(f"decompress: the header of {path} does not fit its model.")
-                yield piece
+    with opened(checked_path("decompress", path)) as file:
+        yield from reconstructions(model, file)
 
 
 def read_codes(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
@@ -173,6 +162,26 @@ def about_file(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- parts of it
+
+
+def reconstructions(model, file):
+    """The reconstructions from an open file, piece by piece; refused before the first, if the model is another one."""
+    refuse_what_has_no_code("decompress", model)
+    own, theirs = model_hash(model), file.header["model"]
+    if own != theirs:
+        raise DataFileError(
+            f"decompress: {file.path} was made by another model (SHA-256 {theirs[:12]}..., this one has {own[:12]}...), which alone "
+            "can decode it. Give that one; a model that was trained further is another one."
+        )
+    for symbols in file.blocks():
+        for start in range(0, len(symbols), file.rows):
+            try:
+                piece = decoded(model, file.values(symbols[start : start + file.rows]))
+            except TinyaeError as error:
+                raise DataFileError(f"decompress: the codes in {file.path} do not fit their model: {error}") from error
+            if list(piece.shape[1:]) != file.header["example_shape"]:
+                raise DataFileError(f"decompress: the header of {file.path} does not fit its model.")
+            yield piece
 
 
 def refuse_more_than_memory(path, needed):

@@ -45,7 +45,9 @@ def rows_at_once(units):
     return rows, rows * max(1, SYMBOLS // (rows * units))
 
 
-def write_file(path: str, header: dict[str, Any], blocks: Iterable[tuple[bytes, np.ndarray[Any, Any]]]) -> dict[str, int]:
+def write_file(
+    path: str, header: dict[str, Any], blocks: Iterable[tuple[bytes, np.ndarray[Any, Any]]]
+) -> dict[str, int]:
     """Write a file, whole or not at all; gives the bytes of its parts.
 
     Parameters
@@ -134,7 +136,9 @@ class CompressedFile:
         self.file.seek(PREFIX.size)
         try:
             unpacker = zlib.decompressobj()
-            text = unpacker.decompress(self.file.read(length), HEADER_LIMIT)  # never more: a few bytes could say gigabytes
+            text = unpacker.decompress(
+                self.file.read(length), HEADER_LIMIT
+            )  # never more: a few bytes could say gigabytes
             if not unpacker.eof:
                 raise ValueError("it is too long, or ends in the middle")
             header = json.loads(text)

@@ -51,7 +51,9 @@ class UniformQuantiser:
         bits, codes = checked_bits(bits), np.asarray(codes, np.float64)
         best, low, high = np.full(codes.shape[1], np.inf), np.zeros(codes.shape[1]), np.zeros(codes.shape[1])
         shares = np.array([*TAILS, *(1 - tail for tail in TAILS)])
-        ends = np.reshape([[rounded(end) for end in row] for row in np.quantile(codes, shares, axis=0)], (2, len(TAILS), -1))
+        ends = np.reshape(
+            [[rounded(end) for end in row] for row in np.quantile(codes, shares, axis=0)], (2, len(TAILS), -1)
+        )
         for a, b in zip(ends[0], np.maximum(ends[0], ends[1])):
             tried = cls(a, b, bits)
             error = np.square(tried.values(tried.cells(codes)) - codes).mean(axis=0)

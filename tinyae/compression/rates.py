@@ -64,7 +64,11 @@ def decoder_bytes(model: Any) -> int:
     """What has to be there to decode a file: every number of a model that is not of its encoder alone."""
     encoding = ("encoder", "mu", "log_var")  # the last two are the heads of a variational one's encoder
     ends = [getattr(model, name) for name in encoding if isinstance(getattr(model, name, None), Module)]
-    needed = {id(t) for _, t in model.decoder.named_tensors()} if isinstance(getattr(model, "decoder", None), Module) else set()
+    needed = (
+        {id(t) for _, t in model.decoder.named_tensors()}
+        if isinstance(getattr(model, "decoder", None), Module)
+        else set()
+    )
     spared = {id(tensor) for end in ends for _, tensor in end.named_tensors()} - needed
     return sum(t.size * t.dtype.itemsize for _, t in model.named_tensors() if id(t) not in spared)
 
@@ -78,7 +82,9 @@ def rate_distortion(model: Any, x: Any, bits: Sequence[int], fit_on: Any = None)
     points: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "codes.tae")
-        discrete = np.asarray(model.backend.to_host(model.encode(model.backend.asarray(np.asarray(x[:1], model.dtype)))))
+        discrete = np.asarray(
+            model.backend.to_host(model.encode(model.backend.asarray(np.asarray(x[:1], model.dtype))))
+        )
         for b in [None] if discrete.dtype.kind in "iu" else bits:
             made = compress(model, x, path, b, fit_on)
             mse = error_of(model, path, x)
@@ -141,7 +147,9 @@ def image_files(x: Any) -> dict[str, list[dict[str, Any]]]:
         for kind in ("JPEG", "PNG"):
             if kind == "JPEG" and x.shape[3] == 4:
                 continue  # it knows no transparency
-            settings: list[dict[str, Any]] = [{"quality": q, "optimize": True} for q in QUALITIES] if kind == "JPEG" else [{"optimize": True}]
+            settings: list[dict[str, Any]] = (
+                [{"quality": q, "optimize": True} for q in QUALITIES] if kind == "JPEG" else [{"optimize": True}]
+            )
             found[f"{kind}, {label}"] = [measured(images, kind, given) for given in settings]
     return found
 
@@ -154,7 +162,9 @@ def measured(groups, kind, settings):
     for group in groups:
         pixels = np.rint(255 * np.clip(tiled(group), 0, 1)).astype(np.uint8)
         file = io.BytesIO()
-        PIL.Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels, MODES[pixels.shape[2]]).save(file, kind, **settings)
+        PIL.Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels, MODES[pixels.shape[2]]).save(
+            file, kind, **settings
+        )
         total += len(file.getvalue())
         with PIL.Image.open(file) as again:
             back = np.asarray(again, np.float64).reshape(pixels.shape) / 255
@@ -171,10 +181,16 @@ def tiled(images):
     rows = -(-n // columns)
     canvas = np.zeros((rows * columns, height, width, channels), images.dtype)
     canvas[:n] = images
-    return canvas.reshape(rows, columns, height, width, channels).swapaxes(1, 2).reshape(rows * height, columns * width, channels)
+    return (
+        canvas.reshape(rows, columns, height, width, channels)
+        .swapaxes(1, 2)
+        .reshape(rows * height, columns * width, channels)
+    )
 
 
 def untiled(canvas, n, height, width):
     """The images that ``tiled`` put together."""
     rows, columns = canvas.shape[0] // height, canvas.shape[1] // width
-    return canvas.reshape(rows, height, columns, width, -1).swapaxes(1, 2).reshape(rows * columns, height, width, -1)[:n]
+    return (
+        canvas.reshape(rows, height, columns, width, -1).swapaxes(1, 2).reshape(rows * columns, height, width, -1)[:n]
+    )

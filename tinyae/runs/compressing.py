@@ -11,7 +11,6 @@ import numpy as np
 from ..compression import about_file, decompressed
 from ..compression import compress as compress_to
 from ..compression.rates import tiled
-from ..data import as_data, check_values
 from ..datasets import load as load_data
 from ..datasets.image_folder import SUFFIXES, decoded, survey
 from ..errors import FileWriteError, RangeError, ShapeError, missing_library
@@ -69,7 +68,9 @@ def one_image(command, source, settings):
 def refuse_existing(command, out, overwrite):
     """A file is only replaced where that was asked for."""
     if not str(out) or Path(out).is_dir():
-        raise RangeError(f"{command}: OUT {out!r} is {'a folder' if str(out) else 'empty'}; expected the path of a file.")
+        raise RangeError(
+            f"{command}: OUT {out!r} is {'a folder' if str(out) else 'empty'}; expected the path of a file."
+        )
     if Path(out).exists() and not overwrite:
         raise RangeError(f"{command}: {out} exists. Choose another OUT, or give --overwrite to replace it.")
 

@@ -39,7 +39,15 @@ def rates(paths, *, data=None, bits=(1, 2, 3, 4, 5, 6, 8), out=None, progress=Fa
     folder = RunFolder.new("rates", out, command="rates")
     try:
         curves = [
-            curve(f"{settings.recipe.name}", "autoencoder", settings.recipe.code_size(x.shape[1:]), model, x, bits, trained_on)
+            curve(
+                f"{settings.recipe.name}",
+                "autoencoder",
+                settings.recipe.code_size(x.shape[1:]),
+                model,
+                x,
+                bits,
+                trained_on,
+            )
             | {"run": path}
             for path, model, settings in found
         ]
@@ -69,7 +77,9 @@ def listed_bits(bits):
     try:
         found = [int(part) if isinstance(part, str) else part for part in given]
     except ValueError:
-        raise RangeError(f"rates: --bits is {bits!r}; expected whole numbers with commas between them, such as 2,4,8.") from None
+        raise RangeError(
+            f"rates: --bits is {bits!r}; expected whole numbers with commas between them, such as 2,4,8."
+        ) from None
     found = sorted({require_integer("rates", "bits", b, at_least=1) for b in found})
     if not found or found[-1] > 16:
         raise RangeError(f"rates: --bits is {bits!r}; expected at least one number, each from 1 to 16.")
@@ -117,7 +127,13 @@ def rates_table(result):
     for c in result["curves"]:
         pairs = {pair["bits_per_example"]: pair for pair in beside.get(c.get("run"), {"pairs": []})["pairs"]}
         for point in c["points"]:
-            setting = f", {point['bits']} bits" if "bits" in point else f", quality {point['quality']}" if "quality" in point else ""
+            setting = (
+                f", {point['bits']} bits"
+                if "bits" in point
+                else f", quality {point['quality']}"
+                if "quality" in point
+                else ""
+            )
             pair = pairs.get(point["bits_per_example"])
             other = f"{pair['other_mse']:>12.5f}{'  *' if pair['mse'] < pair['other_mse'] else ''}" if pair else ""
             lines.append(
@@ -126,5 +142,7 @@ def rates_table(result):
     lines += ["", "* less than PCA with as many components, the same quantiser and the same entropy coder."]
     for c in result["curves"]:
         if c["model_bytes"]:
-            lines.append(f"{c['label']}: {c['model_bytes']:,} bytes are needed to decode, {8 * c['model_bytes'] / n:,.1f} bits for each example")
+            lines.append(
+                f"{c['label']}: {c['model_bytes']:,} bytes are needed to decode, {8 * c['model_bytes'] / n:,.1f} bits for each example"
+            )
     return "\n".join([*lines, f"written to {result['out']}: rates.json, rates.png"])
