@@ -142,3 +142,18 @@ def test_autoencoders_decode_better_than_pca_at_equal_bits():
     pca = rate_distortion(principal_components(x, (8,), True)[8], x_test, bits, x)
     pairs = at_equal_bits(own, pca)
     assert len(pairs) >= 3 and all(pair["mse"] < 0.9 * pair["other_mse"] for pair in pairs)
+
+
+@pytest.mark.slow
+def test_a_short_training_beats_pca_on_mnist():
+    """Three of the recipe's ten epochs are enough."""
+    from tinyae.recipes import get_recipe
+
+    (x, _), (x_test, _) = ta.datasets.load_mnist()
+    pca = rate_distortion(principal_components(x, (8,), True)[8], x_test, (2, 4, 8), x)
+    ta.manual_seed(0)
+    model = get_recipe("code8").build((28, 28, 1))
+    model.fit(x, 3, 128, progress=False)
+    own = rate_distortion(model, x_test, (2, 4, 8), x)
+    pairs = at_equal_bits(own, pca)
+    assert len(pairs) >= 2 and all(pair["mse"] < 0.85 * pair["other_mse"] for pair in pairs)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import FLOATS
 from ..errors import DataFileError, missing_library
 from ..metrics import pca
 from ..nn.module import Module
@@ -70,7 +71,8 @@ def decoder_bytes(model: Any) -> int:
         else set()
     )
     spared = {id(tensor) for end in ends for _, tensor in end.named_tensors()} - needed
-    return sum(t.size * t.dtype.itemsize for _, t in model.named_tensors() if id(t) not in spared)
+    tensors = [tensor for _, tensor in model.named_tensors() if id(tensor) not in spared and tensor.dtype in FLOATS]
+    return sum(tensor.size * tensor.dtype.itemsize for tensor in tensors)
 
 
 def rate_distortion(model: Any, x: Any, bits: Sequence[int], fit_on: Any = None) -> list[dict[str, Any]]:

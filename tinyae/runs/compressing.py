@@ -114,6 +114,8 @@ def report_compression(result):
         f"promised: mean squared error at most {result['mse_at_most']:.4g}, of no example above {result['worst_mse_at_most']:.4g}",
         f"To decode it, the model in {result['run']} is needed, which is not counted here.",
     ]
+    if result["clipped"] > 0.01:
+        lines.insert(-1, f"  {100 * result['clipped']:.0f} % of the code's numbers lay outside of their ranges and were clipped.")
     if result["ranges_from"] is None:
         lines.append("The run's training data are gone, so the ranges of the code were taken from these data.")
     return "\n".join(lines)
