@@ -35,6 +35,7 @@ FLOORS = [
     ["saving", "recipes", "info"],
     ["evaluation"],
     ["text"],
+    ["compression"],
     ["runs"],
     ["cli"],
 ]

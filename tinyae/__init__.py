@@ -14,6 +14,7 @@ from .capture import CaptureWarning, capture
 from .check import check_gradients
 from .checkpoint import Checkpoint
 from .clipping import ClipNorm, ClipValue, clip_by_norm, clip_by_value
+from .compression import compress, decompress
 from .context import manual_seed, no_grad, use_kernels
 from .data import batches
 from .evaluation import Evaluation, cluster_codes, clustering_accuracy, evaluate, map_codes, nearest
@@ -61,6 +62,7 @@ from .models import (
     DenoisingAutoencoder,
     InvariantAutoencoder,
     LinearAutoencoder,
+    QuantisedAutoencoder,
     SparseAutoencoder,
     VariationalAutoencoder,
     VQAutoencoder,
@@ -164,6 +166,7 @@ __all__ = [
     "Op",
     "Optimizer",
     "PosteriorCollapseWarning",
+    "QuantisedAutoencoder",
     "RMSProp",
     "RandomRotation",
     "RandomShift",
@@ -198,12 +201,14 @@ __all__ = [
     "clip_by_value",
     "cluster_codes",
     "clustering_accuracy",
+    "compress",
     "concatenate",
     "conv2d",
     "conv2d_transpose",
     "conv_block",
     "cross_entropy",
     "datasets",
+    "decompress",
     "elu",
     "evaluate",
     "fit",

@@ -22,6 +22,7 @@ IN_ORDER = (
     "looking",
     "denoising",
     "generating",
+    "compressing",
     "text",
     "about",
 )  # the files with the commands; so they stand in the help

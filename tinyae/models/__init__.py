@@ -6,6 +6,7 @@ from .contractive import ContractiveAutoencoder
 from .denoising import DenoisingAutoencoder
 from .invariant import InvariantAutoencoder
 from .linear import LinearAutoencoder
+from .quantised import QuantisedAutoencoder
 from .sparse import SparseAutoencoder
 from .variational import VariationalAutoencoder
 from .vector_quantised import VQAutoencoder
@@ -17,6 +18,7 @@ __all__ = [
     "DenoisingAutoencoder",
     "InvariantAutoencoder",
     "LinearAutoencoder",
+    "QuantisedAutoencoder",
     "SparseAutoencoder",
     "VQAutoencoder",
     "VariationalAutoencoder",

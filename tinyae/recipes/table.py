@@ -1,7 +1,7 @@
 """The recipes, as data: what each was seen to reach, and where it comes from."""
 
 from ..errors import lookup
-from . import clusters, contractive, denoising, discrete, linear, sparse, variational
+from . import clusters, compression, contractive, denoising, discrete, linear, sparse, variational
 from .recipe import Recipe
 
 # What one optimizer needs, another cannot bear. The mean over pixels makes gradients small, hence rates above 1.
@@ -195,6 +195,7 @@ RECIPES = {
         *sparse.RECIPES,
         *contractive.RECIPES,
         *discrete.RECIPES,
+        *compression.RECIPES,
     ]
 }
 
