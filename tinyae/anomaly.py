@@ -120,7 +120,9 @@ class AnomalyDetector:
         self.members = require_integer(name, "members", members, at_least=1)
         self.epochs = require_integer(name, "epochs", epochs, at_least=0)
         if self.epochs == 0 and model is None:
-            raise RangeError(f"{name}: epochs is 0, but there is no model that is trained already. Give one, or epochs.")
+            raise RangeError(
+                f"{name}: epochs is 0, but there is no model that is trained already. Give one, or epochs."
+            )
         self.batch_size = require_integer(name, "batch_size", batch_size, at_least=1)
         self.lr = require_number(name, "lr", lr, above=0)
         self.trim = require_number(name, "trim", trim, at_least=0, below=0.5)
@@ -161,7 +163,9 @@ class AnomalyDetector:
                 "better hundreds."
             )
         if (x == x[:1]).all():
-            raise RangeError("AnomalyDetector.fit: all rows are equal; there is nothing to learn. Give rows that differ.")
+            raise RangeError(
+                "AnomalyDetector.fit: all rows are equal; there is nothing to learn. Give rows that differ."
+            )
         if held_out is not None and self.contamination is not None:
             raise RangeError(
                 "AnomalyDetector.fit: held_out and contamination were given; each sets the threshold. Give one of them."
@@ -338,7 +342,9 @@ class AnomalyDetector:
 
     def _known(self, asked):
         if self._fitted is None:
-            raise StateError(f"AnomalyDetector.{asked}: the detector was never fitted. Call fit(x) with normal rows first.")
+            raise StateError(
+                f"AnomalyDetector.{asked}: the detector was never fitted. Call fit(x) with normal rows first."
+            )
         return self._fitted
 
     def _rows(self, asked, x, shape):

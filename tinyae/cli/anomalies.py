@@ -18,11 +18,16 @@ from .shared import (
 @click.option("--train", help="Data that are normal, to learn from; by default DATA itself.")
 @click.option("--run", type=click.Path(), help="A run of tinyae train, whose model is taken as it is.")
 @click.option(
-    "--normal", type=int, multiple=True, help="Learn from rows with this label only (and --normal again); others are anomalies."
+    "--normal",
+    type=int,
+    multiple=True,
+    help="Learn from rows with this label only (and --normal again); others are anomalies.",
 )
 @labels_option
 @click.option("--contamination", type=float, help="The share of anomalies in DATA, if it is known.")
-@click.option("--false-alarms", type=float, help="The share of normal rows that may be called anomalies [default: 0.05].")
+@click.option(
+    "--false-alarms", type=float, help="The share of normal rows that may be called anomalies [default: 0.05]."
+)
 @click.option("--epochs", type=int, help="How often to go through the data [default: 30].")
 @seed_option
 @click.option("--out", type=click.Path(), help="Folder to write; by default a new runs/anomalies-N.")

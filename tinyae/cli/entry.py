@@ -15,7 +15,18 @@ try:
 except ImportError:  # main() says how to install it
     click = None  # type: ignore[assignment]
 
-IN_ORDER = ("training", "using", "anomalies", "about")  # the files with the commands; so they stand in the help
+IN_ORDER = (
+    "training",
+    "evaluating",
+    "using",
+    "looking",
+    "denoising",
+    "generating",
+    "compressing",
+    "anomalies",
+    "text",
+    "about",
+)  # the files with the commands; so they stand in the help
 
 
 def main():

@@ -59,7 +59,9 @@ def anomalies(data, *, train=None, run=None, normal=(), labels=None, contaminati
     if run is not None:
         model, settings = open_run("anomalies", run)
         if settings.recipe.task == "classify":
-            raise RangeError(f"anomalies: the run in {run} is a classifier and has no decoder. Give an autoencoder's run.")
+            raise RangeError(
+                f"anomalies: the run in {run} is a classifier and has no decoder. Give an autoencoder's run."
+            )
         (known, _), (held_out, _) = load_data(settings.recipe.data, settings.recipe.labels)
         held_out, learnt_from, epochs = np.asarray(held_out[:]), settings.recipe.data, 0
     elif train is not None:
@@ -110,7 +112,9 @@ def known_anomalies(y, normal, labels, data):
     """Which rows are anomalies by their labels, bool (N,), or None if that is not known."""
     if normal:
         if y is None:
-            raise RangeError(f"anomalies: --normal says which labels are normal, but {data} has none. Give --labels FILE.")
+            raise RangeError(
+                f"anomalies: --normal says which labels are normal, but {data} has none. Give --labels FILE."
+            )
         return ~np.isin(y, normal)
     if y is None:
         return None
