@@ -9,7 +9,7 @@ from scipy.io import savemat
 
 import tinyae as ta
 from tinyae.errors import FileWriteError
-from tinyae.runs import anomalies
+from tinyae.runs import find_anomalies
 from tinyae.runs.anomalies import plainly
 
 from .conftest import quick_train, tinyae
@@ -155,7 +155,7 @@ def test_a_full_disk_leaves_nothing(rng, monkeypatch):
 
     monkeypatch.setattr("tinyae.runs.anomalies.draw_worst", full)  # when scores and one picture are there
     with pytest.raises(FileWriteError):
-        anomalies("x.npy", epochs=1, out="found", progress=False)
+        find_anomalies("x.npy", epochs=1, out="found", progress=False)
     assert not Path("found").exists()
 
 

@@ -21,8 +21,8 @@ FILES = {"scores.csv": "the score of every row", "worst.png": "the strangest and
          "scores.png": "all scores", "detector.safetensors": "for ta.AnomalyDetector.load"}  # fmt: skip
 
 
-def anomalies(data, *, train=None, run=None, normal=(), labels=None, contamination=None, false_alarms=None, epochs=None,
-              seed=0, out=None, progress=True):  # fmt: skip
+def find_anomalies(data, *, train=None, run=None, normal=(), labels=None, contamination=None, false_alarms=None, epochs=None,
+                   seed=0, out=None, progress=True):  # fmt: skip
     """Score every row of some data, and write what was found.
 
     Parameters
