@@ -157,9 +157,11 @@ def test_from_parts():
     parts = [ta.Flatten(), ta.Dense(64, 3)], [ta.Dense(3, 64), ta.Reshape(8, 8, 1)]
     ae = ta.DenoisingAutoencoder.from_parts(*parts, noise="gaussian", strength=0.2, clip=[0, 1])
     assert repr(ae.noise) == repr(ta.GaussianNoise(0.2, (0, 1)))
-    assert repr(ta.DenoisingAutoencoder.from_parts(*parts, "masking", 0.3).noise) == repr(ta.MaskingNoise(0.3))
+    assert repr(ta.DenoisingAutoencoder.from_parts(*parts, noise="masking", strength=0.3).noise) == repr(
+        ta.MaskingNoise(0.3)
+    )
     with pytest.raises(RangeError, match="unknown noise 'pepper'"):
-        ta.DenoisingAutoencoder.from_parts(*parts, "pepper")
+        ta.DenoisingAutoencoder.from_parts(*parts, noise="pepper")
 
 
 def test_a_noise_of_ones_own(images):
