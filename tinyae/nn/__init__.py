@@ -6,9 +6,10 @@ from .module import Module
 from .noise import GaussianNoise, MaskingNoise, SaltAndPepper
 from .normalisation import BatchNorm
 from .sequential import Sequential
+from .tied import TiedDense
 
 __all__ = [
     "Activation", "AvgPool2D", "BatchNorm", "Conv2D", "Conv2DTranspose", "Crop2D", "Dense", "Dropout", "Flatten",
-    "GaussianNoise", "GlobalAvgPool2D", "MaskingNoise", "MaxPool2D", "Module", "Reshape", "SaltAndPepper", "Sequential",
-    "UpSampling2D", "ZeroPad2D",
+    "GaussianNoise", "GlobalAvgPool2D", "MaskingNoise", "MaxPool2D", "Module", "Reshape", "SaltAndPepper",
+    "Sequential", "TiedDense", "UpSampling2D", "ZeroPad2D",
 ]  # fmt: skip
