@@ -76,6 +76,21 @@ def test_the_same_training_on_a_device(noise, device, images):
     assert np.allclose(here.encode(images), there.to("numpy").encode(images), atol=1e-3)
 
 
+def test_on_a_device_the_noise_of_val_loss_costs_no_read(device, images):
+    counted = []
+
+    class Count(ta.Callback):
+        def on_train_begin(self):
+            counted.append(device.reads)
+
+        def on_train_end(self):
+            counted.append(device.reads)
+
+    for ae in (model(), plain(model())):
+        quick(ae.to(device), images, 3, batch_size=8, validation_data=images[:20], callbacks=[Count()])
+    assert counted[1] - counted[0] == counted[3] - counted[2]
+
+
 @noises
 def test_val_loss_measures_denoising_with_noise_that_stays(noise, images):
     ae = model(noise)

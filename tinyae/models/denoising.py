@@ -36,7 +36,8 @@ class DenoisingAutoencoder(Autoencoder):
     In ``fit``, ``val_loss`` measures denoising where the held-out examples are given alone: they are corrupted with
     noise that is the same after each epoch, and held to the clean ones. So it is comparable with ``loss``, and early
     stopping and ``Checkpoint`` heed what the model is for, which copying clean examples is not. Of a pair,
-    ``validation_data=(noisy, clean)``, the examples are taken as they are.
+    ``validation_data=(noisy, clean)``, the examples are taken as they are. (In training it adds its noise to whatever it
+    is given. Who has pairs of noisy and clean pictures trains a plain Autoencoder on them: ``ta.fit(model, noisy, clean, ...)``.)
 
     Parameters
     ----------
