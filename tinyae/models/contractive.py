@@ -7,7 +7,7 @@ norm has a closed form that costs no more than the layer itself:
 
 .. math:: \|J_f(x)\|_F^2 = \sum_j s'(a_j)^2 \sum_i W_{ij}^2
 
-Rifai et al., "Contractive auto-encoders: explicit invariance during feature extraction" (2011), eq. 5 to 7.
+Rifai et al., "Contractive auto-encoders: explicit invariance during feature extraction" (2011), sections 2 and 3.
 """
 
 from collections.abc import Callable, Sequence
