@@ -52,7 +52,7 @@ class SparseAutoencoder(Autoencoder):
         exactly 0. A smaller code and a decoder with larger weights would cost less and say the same: ``L2`` among the
         ``regularizers`` of ``fit`` keeps the weights small.
         ``"kl"``: the divergence of each unit's mean activity in the batch from ``target``, the sum over units. Needs a
-        code that ends in a sigmoid, and batches large enough for a mean: 100 or more.
+        code that ends in a sigmoid, and batches large enough for a mean: 50 examples or more.
     strength : float
         What the penalty is multiplied by before it is added to the reconstruction loss, a mean over pixels. Where that
         is half of the sum of squares over D pixels, as in Ng's notes, beta there is ``2 * beta / D`` here.
@@ -66,7 +66,7 @@ class SparseAutoencoder(Autoencoder):
     """
 
     def __init__(
-        self, encoder: Module, decoder: Module, penalty: str = "l1", strength: float = 1e-3, target: float = 0.05
+        self, encoder: Module, decoder: Module, penalty: str = "l1", strength: float = 1e-4, target: float = 0.05
     ) -> None:
         super().__init__(encoder, decoder)
         self.penalty = known_name("penalty of SparseAutoencoder", penalty, PENALTIES)
