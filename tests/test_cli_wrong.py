@@ -234,6 +234,19 @@ generate run --out a.npy --what interpolation --between 0       | requires 2 arg
 generate run --out a.npy --data x.npy                           | trained on examples of shape (8, 8, 1)
 generate classifier --out a.png                                 | is a classifier and has no decoder
 train vae-digits --loss bce                                     | the decoder of this VariationalAutoencoder is Gaussian
+denoise run --noise salt                                        | unknown noise 'salt'
+denoise run --strength -1                                       | GaussianNoise: std is -1
+denoise run --noise masking --strength 1                        | MaskingNoise: rate is 1
+denoise run --seed -1                                           | seed is -1
+denoise run --out a.jpg                                         | ends in .jpg; expected a picture
+denoise run --out x.npy                                         | x.npy exists
+denoise run --out missing/a.png                                 | there is no folder missing
+denoise run --data images.npy                                   | say where what becomes of images.npy is to be written
+denoise run --data images.npy --strength 0.2 --out a.npy        | is taken to be noisy already
+denoise run --data x.npy --out a.npy                            | trained on examples of shape (8, 8, 1)
+denoise run --data x.npy --noise masking                        | trained on examples of shape (8, 8, 1)
+denoise classifier                                              | has no decoder
+denoise no-model                                                | has no model yet
 train conv --data x.npy                                         | Use a dense recipe, such as digits
 train conv-digits --data first.npy                              | looks like channels first
 train conv-small --data images.npy --loss cross_entropy         | it reconstructs

@@ -70,7 +70,12 @@ def test_the_command(runs_of, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     line = f"generate {runs_of / 'vae'} --what samples --count 12 --seed 4 --out s.npy --json"
     code, result, out, _ = tinyae(line, monkeypatch, capsys)
-    assert code == 0 and result["count"] == {"samples": 12} and "12 samples" in out and np.load("s.npy").shape == (12, 8, 8, 1)
+    assert (
+        code == 0
+        and result["count"] == {"samples": 12}
+        and "12 samples" in out
+        and np.load("s.npy").shape == (12, 8, 8, 1)
+    )
     before = (tmp_path / "s.npy").read_bytes()
     code, _, _, err = tinyae(line, monkeypatch, capsys)
     assert code == 2 and "s.npy exists" in err
@@ -106,7 +111,15 @@ def test_what_is_drawn(tmp_path, rng):
     assert [text.get_text() for text in right.texts] == ["0", "1", "2"]
     assert np.allclose(right.texts[1].get_position(), np.median(codes[labels == 1], axis=0))
     no_labels = draw_generated(
-        None, plane={"pictures": pictures, "first": numbers, "second": numbers, "codes": codes, "labels": None, "about": "them"}
+        None,
+        plane={
+            "pictures": pictures,
+            "first": numbers,
+            "second": numbers,
+            "codes": codes,
+            "labels": None,
+            "about": "them",
+        },
     )
     assert not no_labels.subfigs[0].axes[1].texts
 

@@ -118,6 +118,11 @@ class Autoencoder(Module):
             pieces = [part(model_input(self, x[i : i + batch_size], name)).data for i in range(0, len(x), batch_size)]
         return pieces[0] if len(pieces) == 1 else self.backend.xp.concatenate(pieces)
 
+    @classmethod
+    def code_shape(cls, shape: tuple[int, ...], **settings: Any) -> tuple[int, ...]:
+        """The shape of the code of one example, where the encoder's layers end with that shape."""
+        return shape
+
     def findings(self, x_train: Any, x_test: Any) -> dict[str, Any]:
         """What is special to this kind of model, for the report of a run: {what: number or text}."""
         return {}
