@@ -63,6 +63,7 @@ class AdversarialAutoencoder(Autoencoder):
     and from 1.
     """
 
+    prior = "N(0, 1)"
     objective_name = "the sum of both players' terms"
 
     def __init__(self, encoder: Module, decoder: Module, discriminator: Module, strength: float = 0.01) -> None:
