@@ -194,8 +194,12 @@ def test_several_models_give_a_median_and_a_range(rng):
     result = ta.evaluate(models, x, y)
     alone = [middle(ta.evaluate(model, x, y), "mse") for model in models]
     assert result["measures"]["mse"]["model"]["values"] == alone and middle(result, "mse") == alone[2]
-    assert result["measures"]["mse"]["model"]["low"] == alone[1] and result["measures"]["mse"]["model"]["high"] == alone[0]
-    assert len(result["measures"]["nmi"]["model"]["values"]) == 3 and len(result["measures"]["mse"]["pca"]["values"]) == 1
+    assert (
+        result["measures"]["mse"]["model"]["low"] == alone[1] and result["measures"]["mse"]["model"]["high"] == alone[0]
+    )
+    assert (
+        len(result["measures"]["nmi"]["model"]["values"]) == 3 and len(result["measures"]["mse"]["pca"]["values"]) == 1
+    )
     assert "3 models" in str(result) and "median over the 3 models" in str(result)
 
 
@@ -216,7 +220,15 @@ def test_it_is_written_down_and_printed(rng):
     result = ta.evaluate(Known(first_columns(4), lambda x: x * 0.9), x, y)
     assert json.loads(json.dumps(result)) == result
     text = str(result)
-    for part in ("mean over pixels", "PSNR, dB", "k-means, NMI", "raw pixels", "PCA, 4", "mean example", "0 is perfect"):
+    for part in (
+        "mean over pixels",
+        "PSNR, dB",
+        "k-means, NMI",
+        "raw pixels",
+        "PCA, 4",
+        "mean example",
+        "0 is perfect",
+    ):
         assert part in text
     assert repr(result) == text and max(map(len, text.splitlines())) < 130
 

@@ -95,7 +95,9 @@ def test_the_nearest_are_the_nearest(rng):
     codes, query = rng.normal(size=(50, 3)) + 1e4, rng.normal(size=(7, 3)) + 1e4  # far from 0, where digits are lost
     index, distance = ta.nearest(codes, query, 5)
     true = np.linalg.norm(codes[None] - query[:, None], axis=2)
-    assert np.array_equal(index, np.argsort(true, axis=1)[:, :5]) and np.allclose(distance, np.sort(true, axis=1)[:, :5])
+    assert np.array_equal(index, np.argsort(true, axis=1)[:, :5]) and np.allclose(
+        distance, np.sort(true, axis=1)[:, :5]
+    )
     images = codes.reshape(50, 3, 1, 1).astype(np.float32)
     assert ta.nearest(ta.Tensor(images), images[:1], 1)[0].tolist() == [[0]]
 
@@ -106,7 +108,13 @@ def test_the_nearest_are_the_nearest(rng):
         (np.zeros((5, 3)), np.zeros((1, 4)), 1, ShapeError, "a code has 3 numbers, a query 4"),
         (np.zeros((5, 3)), np.zeros((1, 3)), 6, RangeError, "k is 6, but there are 5 codes"),
         (np.zeros((5, 3)), np.zeros((1, 3)), 0, RangeError, "k is 0"),
-        (np.zeros((5, 3)), np.array([[0, np.nan, 0]]), 1, RangeError, "query has NaN or infinite numbers, first in row 0"),
+        (
+            np.zeros((5, 3)),
+            np.array([[0, np.nan, 0]]),
+            1,
+            RangeError,
+            "query has NaN or infinite numbers, first in row 0",
+        ),
         (np.zeros(5), np.zeros((1, 3)), 1, ShapeError, "one entry per example"),
     ],
 )
@@ -119,7 +127,9 @@ def test_votes_and_precision_of_known_neighbours():
     train, labels = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]]), np.array([4, 4, 9, 9, 9, 4])
     found = neighbour_measures(np.array([[0.5], [11.2]]), [4, 9], train, labels, neighbours=3, k=2)
     assert found == {"knn_accuracy": 1, "precision": 0.75}  # of 11.2 the two nearest are 11 (a 9) and 12 (a 4)
-    assert neighbour_measures(np.array([[0.5]]), [9], train, labels, neighbours=3, k=3)["precision"] == pytest.approx(1 / 3)
+    assert neighbour_measures(np.array([[0.5]]), [9], train, labels, neighbours=3, k=3)["precision"] == pytest.approx(
+        1 / 3
+    )
 
 
 def test_among_equal_votes_the_smallest_label_wins():
@@ -150,7 +160,9 @@ def test_the_linear_probe_does_not_mind_units(rng):
     codes[:, 2] += 3 * labels
     units = np.array([1.0, 1e4, 1e-3])
     plain = linear_accuracy(codes[:100], labels[:100], codes[100:], labels[100:])
-    assert plain > 0.9 and linear_accuracy(codes[:100] * units, labels[:100], codes[100:] * units, labels[100:]) == plain
+    assert (
+        plain > 0.9 and linear_accuracy(codes[:100] * units, labels[:100], codes[100:] * units, labels[100:]) == plain
+    )
 
 
 def test_one_class_cannot_be_told_from_others():

@@ -66,7 +66,9 @@ def images(rng):
     """Smooth images of two sizes that SSIM can be asked about."""
     pytest.importorskip("skimage", reason="SSIM needs scikit-image")
     rows, columns = np.mgrid[:28, :28] / 28
-    return np.stack([np.clip(np.sin(rng.uniform(2, 9) * rows + rng.uniform(2, 9) * columns) / 2 + 0.5, 0, 1) for _ in range(4)])
+    return np.stack(
+        [np.clip(np.sin(rng.uniform(2, 9) * rows + rng.uniform(2, 9) * columns) / 2 + 0.5, 0, 1) for _ in range(4)]
+    )
 
 
 def by_the_paper(x, y, peak=1.0):

@@ -24,7 +24,7 @@ class Fixed(Generator):
 
 def move(x, down=0.0, right=0.0, turn=0.0, scale=0.0, slant=0.0):
     """x moved by exactly that much."""
-    sizes = dict(shift=4.0, angle=90.0, scale=0.5, slant=1.0)
+    sizes = {"shift": 4.0, "angle": 90.0, "scale": 0.5, "slant": 1.0}
     chance = [0.5 + by / (2 * most) for by, most in zip((down, right, turn, scale, slant), (4, 4, 90, 0.5, 1))]
     with use(generator, Fixed(*chance)):
         return moved(ta.Tensor(np.asarray(x, np.float32)), **sizes).numpy()
@@ -141,7 +141,9 @@ def test_the_code_of_a_moved_digit_stays_nearer():
     def unrest(model):
         """How far a shift by a pixel moves the code, beside how far apart codes are."""
         codes, shifted = model.encode(x_test), model.encode(np.roll(x_test, 1, axis=2))
-        return np.linalg.norm(shifted - codes, axis=1).mean() / np.linalg.norm(codes - codes.mean(axis=0), axis=1).mean()
+        return (
+            np.linalg.norm(shifted - codes, axis=1).mean() / np.linalg.norm(codes - codes.mean(axis=0), axis=1).mean()
+        )
 
     found = []
     for model in (small(shift=1.0, angle=10, scale=0.1, slant=0.1), small(shift=0, angle=0, scale=0, slant=0)):
@@ -158,7 +160,12 @@ def test_one_seed_gives_one_model_and_a_file_brings_it_back(tmp_path):
     assert np.array_equal(one.encode(x), two.encode(x)) and not np.array_equal(one.encode(x), other.encode(x))
     ta.save(small(slant=0.4), tmp_path / "m.safetensors")
     back = ta.load(tmp_path / "m.safetensors")
-    assert type(back) is ta.InvariantAutoencoder and back.moves() == {"shift": 3, "angle": 15, "scale": 0.15, "slant": 0.4}
+    assert type(back) is ta.InvariantAutoencoder and back.moves() == {
+        "shift": 3,
+        "angle": 15,
+        "scale": 0.15,
+        "slant": 0.4,
+    }
 
 
 def test_what_cannot_be_moved():

@@ -76,7 +76,9 @@ def ssim(prediction: Any, target: Any, peak: float = 1.0) -> float:
     peak = require_number("ssim", "peak", peak, above=0)
     _same_shape("ssim", prediction, target)
     if len(target.shape) not in (3, 4):
-        raise ShapeError(f"ssim: arrays of shape {tuple(target.shape)} were given; expected images, (N, H, W) or (N, H, W, C).")
+        raise ShapeError(
+            f"ssim: arrays of shape {tuple(target.shape)} were given; expected images, (N, H, W) or (N, H, W, C)."
+        )
     side, kind = ssim_window(*target.shape[1:3])
     if not side:
         raise ShapeError(f"ssim: the images are {target.shape[1]}x{target.shape[2]}; expected at least 3x3 pixels.")
@@ -103,7 +105,9 @@ def _same_shape(name, prediction, target):
     if not len(target):
         raise ShapeError(f"{name}: no examples were given; expected (N, ...), at least one.")
     if len(target.shape) < 2:
-        raise ShapeError(f"{name}: arrays of shape {tuple(target.shape)} were given; expected (N, ...), one entry per example.")
+        raise ShapeError(
+            f"{name}: arrays of shape {tuple(target.shape)} were given; expected (N, ...), one entry per example."
+        )
 
 
 def peak_of(x):

@@ -33,7 +33,10 @@ def measure(seeds, threads=None):
             model, seconds = trained(tried, x, seed)
             found[seed] = cluster_measures(model.encode(x_test), y_test, seed) | {"training_seconds": seconds}
         rows.append(row(what, asked, found, time.perf_counter() - started))
-    for what, codes in (("k-means on raw pixels", flat), ("k-means on PCA's code of 10 numbers", (flat - mean) @ basis)):
+    for what, codes in (
+        ("k-means on raw pixels", flat),
+        ("k-means on PCA's code of 10 numbers", (flat - mean) @ basis),
+    ):
         started = time.perf_counter()
         found = {seed: cluster_measures(codes, y_test, seed) for seed in seeds}
         rows.append(row(what, None, found, time.perf_counter() - started))
@@ -52,9 +55,13 @@ def trained(recipe, x, seed):
 
 def row(what, asked, found, seconds):
     """The medians over the seeds, in words, with those of each seed."""
-    middle = {name: statistics.median(each[name] for each in found.values()) for name in ("clustering_accuracy", "nmi", "ari")}
+    middle = {
+        name: statistics.median(each[name] for each in found.values()) for name in ("clustering_accuracy", "nmi", "ari")
+    }
     seen = f"accuracy {middle['clustering_accuracy']:.3f}, NMI {middle['nmi']:.3f}, ARI {middle['ari']:.3f}"
     each = ", ".join(f"{one['clustering_accuracy']:.3f}/{one['nmi']:.3f}" for one in found.values())
     reached = None if asked is None else all(middle[name] >= least for name, least in asked.items())
     wanted = "" if asked is None else f"accuracy >= {asked['clustering_accuracy']:.2f}, NMI >= {asked['nmi']:.2f}"
-    return Row(what, wanted, f"{seen} (seed by seed {each})", reached, seconds, {str(seed): one for seed, one in found.items()})
+    return Row(
+        what, wanted, f"{seen} (seed by seed {each})", reached, seconds, {str(seed): one for seed, one in found.items()}
+    )

@@ -15,7 +15,13 @@ try:
 except ImportError:  # main() says how to install it
     click = None  # type: ignore[assignment]
 
-IN_ORDER = ("training", "evaluating", "using", "looking", "about")  # the files with the commands; so they stand in the help
+IN_ORDER = (
+    "training",
+    "evaluating",
+    "using",
+    "looking",
+    "about",
+)  # the files with the commands; so they stand in the help
 
 
 def main():

@@ -10,7 +10,9 @@ from .shared import commands, data_option, finish, json_option, kernels_option, 
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path())
 @data_option
 @labels_option
-@click.option("--full", is_flag=True, help="Also PCA beside it; and neighbours, a linear probe, k-means and search in the code.")
+@click.option(
+    "--full", is_flag=True, help="Also PCA beside it; and neighbours, a linear probe, k-means and search in the code."
+)
 @click.option("--seeds", default="0,1,2", show_default=True, help="Of k-means and of what is drawn, for --full.")
 @click.option("--limit", type=int, default=10_000, show_default=True, help="Examples of each part that --full probes.")
 @kernels_option

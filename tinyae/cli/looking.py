@@ -12,7 +12,9 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an ex
 @run_argument
 @data_option
 @labels_option
-@click.option("--by", help="model (codes of 2 numbers as they are), pca or tsne; by default the first of model and tsne.")
+@click.option(
+    "--by", help="model (codes of 2 numbers as they are), pca or tsne; by default the first of model and tsne."
+)
 @click.option("--limit", type=int, default=2_000, show_default=True, help="How many examples are drawn.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which examples; and for t-SNE.")
 @out_option

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DtypeError, RangeError, ShapeError, missing_library, require_integer
-from .neighbours import flat_rows, nearest
 from ..operands import checked_array
+from .neighbours import flat_rows, nearest
 
 STARTS = 10  # of each k-means; the best of them, by its own criterion and without labels, is taken
 

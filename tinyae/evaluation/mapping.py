@@ -36,7 +36,9 @@ def map_codes(codes: Any, by: str = "tsne", seed: int = 0) -> np.ndarray:
     by, seed = known_name("way to map codes", by, WAYS), require_integer("map_codes", "seed", seed, at_least=0)
     codes = flat_rows("map_codes", "codes", codes).astype(np.float64)
     if len(codes) < FEWEST:
-        raise RangeError(f"map_codes: {len(codes)} codes; expected at least {FEWEST}, for there is nothing to see in so few.")
+        raise RangeError(
+            f"map_codes: {len(codes)} codes; expected at least {FEWEST}, for there is nothing to see in so few."
+        )
     if by == "model":
         if codes.shape[1] != 2:
             raise RangeError(
@@ -44,7 +46,9 @@ def map_codes(codes: Any, by: str = "tsne", seed: int = 0) -> np.ndarray:
             )
         return codes
     if np.ptp(codes, axis=0).max() == 0:
-        raise RangeError("map_codes: all codes are equal: the model makes the same of everything. Train one that does not.")
+        raise RangeError(
+            "map_codes: all codes are equal: the model makes the same of everything. Train one that does not."
+        )
     try:
         from sklearn.decomposition import PCA
         from sklearn.manifold import TSNE

@@ -96,7 +96,9 @@ def evaluate(
     """
     models = _checked_models(model)
     seeds = _checked_seeds(seeds)
-    settings = {name: require_integer("evaluate", name, n, at_least=1) for name, n in (("neighbours", neighbours), ("k", k))}
+    settings = {
+        name: require_integer("evaluate", name, n, at_least=1) for name, n in (("neighbours", neighbours), ("k", k))
+    }
     limit = require_integer("evaluate", "limit", limit, at_least=10)
     if clusters is not None:
         clusters = require_integer("evaluate", "clusters", clusters, at_least=1)
@@ -122,7 +124,9 @@ def evaluate(
     settings |= how
     result["measures"] = {name: {who: spread(numbers) for who, numbers in of.items()} for name, of in found.items()}
     if probes and y is None:
-        result["remarks"].append("Without labels there is nothing that neighbours, clusters and searches could be right about.")
+        result["remarks"].append(
+            "Without labels there is nothing that neighbours, clusters and searches could be right about."
+        )
     elif probes:
         settings["clusters"] = clusters or len(np.unique(y))
         parts = Parts((x, y), fitted, min(limit, max(MOST // result["input_size"], 100)), result)
@@ -210,7 +214,10 @@ def codes_of(model: Any, x: Any, remarks: list[str] | None = None) -> Any:
     if code.dtype.kind in "iu":
         remark = "Its code is of integers; they are compared as if they were amounts."
         if hasattr(model, "lookup"):
-            code, remark = model.lookup(Tensor(code)).data, "Its code is of integers; compared are the codebook's vectors."
+            code, remark = (
+                model.lookup(Tensor(code)).data,
+                "Its code is of integers; compared are the codebook's vectors.",
+            )
         if remarks is not None and remark not in remarks:
             remarks.append(remark)
     return flat_rows("evaluate", "the code", code)
@@ -243,7 +250,9 @@ def _checked_models(model):
     models = list(model) if isinstance(model, (list, tuple)) else [model]
     for each in models:
         if not isinstance(each, Module):
-            raise DtypeError(f"evaluate: the model is {brief(each)}; expected a Module, such as Autoencoder(...), or a list of them.")
+            raise DtypeError(
+                f"evaluate: the model is {brief(each)}; expected a Module, such as Autoencoder(...), or a list of them."
+            )
     if not models or len({hasattr(each, "encode") for each in models}) > 1:
         raise RangeError(
             f"evaluate: {brief(models)} were given; expected at least one model, and all autoencoders or all classifiers."
@@ -276,7 +285,9 @@ def _checked_part(name, x, y):
 def _checked_train(train, x, y):
     """The examples that probes are fitted on, as like as needed to those that are measured."""
     if not isinstance(train, (tuple, list)) or len(train) != 2:
-        raise DtypeError(f"evaluate: train is {brief(train)}; expected a pair, train=(x, y), or train=(x, None) without labels.")
+        raise DtypeError(
+            f"evaluate: train is {brief(train)}; expected a pair, train=(x, y), or train=(x, None) without labels."
+        )
     x_train, y_train = _checked_part("train", *train)
     if x_train.shape[1:] != x.shape[1:]:
         raise ShapeError(

@@ -8,11 +8,11 @@ import numpy as np
 
 from ..data import place_of
 from ..errors import ShapeError
+from ..image_quality import peak_of, psnr_of_each, ssim, ssim_window
 from ..metrics import LARGEST_PCA, cross_entropy_error, mean_example, pca, pieces, squared_error
 from ..plots import is_images
 from ..random import Generator
 from ..rows import Rows
-from ..image_quality import peak_of, psnr_of_each, ssim, ssim_window
 
 SSIM_LIMIT = 1_000  # images that SSIM looks at: it takes about a millisecond for each
 MOST = 1 << 26  # numbers that PCA is fitted on, or that a probe holds at once
@@ -20,7 +20,9 @@ MOST = 1 << 26  # numbers that PCA is fitted on, or that a probe holds at once
 Predictor = Callable[[Any], Any]  # a piece of examples (n, ...), float64 -> their reconstructions
 
 
-def measure_reconstructions(predictors: dict[str, list[Predictor]], x: Any, bce_of: Iterable[str], remarks: list[str]) -> Any:
+def measure_reconstructions(
+    predictors: dict[str, list[Predictor]], x: Any, bce_of: Iterable[str], remarks: list[str]
+) -> Any:
     """({measure: {name: [a number for each predictor of that name]}}, how it was measured).
 
     Each predictor reconstructs x (N, ...) once, piece by piece. ``bce_of`` names those whose cross-entropy has a meaning.

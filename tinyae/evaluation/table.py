@@ -23,7 +23,10 @@ def about(result):
             "PSNR, dB, mean over examples",
             f"PSNR: the squared error beside a peak of {peak:.3g}; 10 dB more are a tenth of the error.",
         ),
-        "ssim": ("SSIM, mean over images", f"SSIM: light, contrast and structure agree; 1 is perfect. Window: {window}."),
+        "ssim": (
+            "SSIM, mean over images",
+            f"SSIM: light, contrast and structure agree; 1 is perfect. Window: {window}.",
+        ),
         "knn_accuracy": (
             "nearest neighbours, share right",
             f"Nearest neighbours: the {votes} nearest training examples vote on the label.",

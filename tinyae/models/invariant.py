@@ -77,7 +77,9 @@ def moved(x: Tensor, shift: float, angle: float, scale: float, slant: float) -> 
     interpolated linearly; what comes from outside of the image is 0.
     """
     if x.ndim not in (3, 4):
-        raise ShapeError(f"InvariantAutoencoder: the examples have shape {x.shape[1:]}; expected images, (H, W) or (H, W, channels).")
+        raise ShapeError(
+            f"InvariantAutoencoder: the examples have shape {x.shape[1:]}; expected images, (H, W) or (H, W, channels)."
+        )
     xp, (N, H, W) = x.backend.xp, x.shape[:3]
     chance = draw("uniform", (N, 5, 1, 1), "noise", x.backend).astype(x.dtype) * 2 - 1
     down, right, turn, larger, push = (chance[:, n] for n in range(5))

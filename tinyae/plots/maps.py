@@ -42,7 +42,9 @@ def draw_code_maps(panels, labels, path, note=""):
     if shown is not None:
         figure.colorbar(shown, ax=list(axes), label="label", shrink=0.8)
     elif labels is not None:
-        dots = [axes[-1].scatter([], [], s=30, color=colour, label=str(value)) for colour, value in zip(colours, classes)]
+        dots = [
+            axes[-1].scatter([], [], s=30, color=colour, label=str(value)) for colour, value in zip(colours, classes)
+        ]
         figure.legend(handles=dots, loc="outside right center", title="label")
     figure.suptitle(note, fontsize=11)
     save_figure(figure, path)
@@ -52,4 +54,6 @@ def class_colours(count):
     """A colour for each of up to MOST_NAMED classes, (count, 4)."""
     from matplotlib import colormaps
 
-    return np.array([colormaps["tab10" if count <= 10 else "tab20"](i) for i in range(min(count, MOST_NAMED))]).reshape(-1, 4)
+    return np.array([colormaps["tab10" if count <= 10 else "tab20"](i) for i in range(min(count, MOST_NAMED))]).reshape(
+        -1, 4
+    )

@@ -9,4 +9,19 @@ from .searching import report_search, search
 from .training import resume, train
 from .using import reconstruct
 
-__all__ = ["compare", "comparison_table", "evaluate", "inspect", "map_run", "reconstruct", "report", "report_evaluation", "report_inspection", "report_map", "report_search", "resume", "search", "train"]
+__all__ = [
+    "compare",
+    "comparison_table",
+    "evaluate",
+    "inspect",
+    "map_run",
+    "reconstruct",
+    "report",
+    "report_evaluation",
+    "report_inspection",
+    "report_map",
+    "report_search",
+    "resume",
+    "search",
+    "train",
+]

@@ -33,7 +33,10 @@ def map_run(path, *, by=None, data=None, labels=None, limit=LIMIT, seed=0, out=N
     dict
         What was written, the points, and for labelled data how often neighbours in the map have the same label.
     """
-    limit, seed = (require_integer("map", name, n, at_least=least) for name, n, least in (("--limit", limit, 5), ("--seed", seed, 0)))
+    limit, seed = (
+        require_integer("map", name, n, at_least=least)
+        for name, n, least in (("--limit", limit, 5), ("--seed", seed, 0))
+    )
     by = None if by is None else known_name("way to map codes", by, WAYS)
     out, picture = checked_picture("map", path, out, overwrite)
     new_figure(1, 1)  # without Matplotlib, say so at once
@@ -51,7 +54,10 @@ def map_run(path, *, by=None, data=None, labels=None, limit=LIMIT, seed=0, out=N
             | ({} if y is None else {"same_label": same_label_nearby(points, y)})
             for (of, way, points), size in zip(placed, (codes.shape[1], raw.shape[1]))]  # fmt: skip
     note = f"{settings.recipe.name}: {len(x):,} {which} of {short(data)}"
-    panels = [(title_of(one, numbers_called(x.shape)), points, axes_of(one["by"])) for one, (_, _, points) in zip(maps, placed)]
+    panels = [
+        (title_of(one, numbers_called(x.shape)), points, axes_of(one["by"]))
+        for one, (_, _, points) in zip(maps, placed)
+    ]
     with claimed("map", path, picture):
         draw_code_maps(panels, y, out, note)
     return {"run": str(path), "recipe": settings.recipe.name, "data": data, "which": which, "examples": len(x), "by": by,
@@ -82,9 +88,11 @@ def report_map(result):
     """A map in words."""
     lines = [f"{result['run']}: {result['examples']:,} {result['which']} of {result['data']} as points of a plane"]
     for one in result["maps"]:
-        shared = f": of the {NEIGHBOURS} nearest points, {one['same_label']:.1%} have the same label" if "same_label" in one else ""
+        shared = (
+            f": of the {NEIGHBOURS} nearest points, {one['same_label']:.1%} have the same label"
+            if "same_label" in one
+            else ""
+        )
         name = "the code" if one["of"] == "code" else "the raw examples"
         lines.append(f"  {name} ({one['size']} numbers), by {WAYS[one['by']]}{shared}")
     return "\n".join([*lines, f"written to {result['out']}"])
-
-

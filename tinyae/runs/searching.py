@@ -49,7 +49,9 @@ def search(path, image, *, k=8, among="held-out", data=None, labels=None, out=No
     if settings.recipe.task == "classify":
         raise RangeError(f"search: the run in {path} is a classifier and has no code. Give an autoencoder's run.")
     if data is not None and among == "training":
-        raise RangeError("search: --among training is of the run's own data; with --data all of those are searched. Leave one out.")
+        raise RangeError(
+            "search: --among training is of the run's own data; with --data all of those are searched. Leave one out."
+        )
     x, y, which, data = examples_of("search", settings, data, labels)
     number = number_in(image)
     if number is None:
@@ -57,7 +59,9 @@ def search(path, image, *, k=8, among="held-out", data=None, labels=None, out=No
         title, remark = short(os.fsdecode(image)), brightness_remark(query, x)
     else:
         if not 0 <= number < len(x):
-            raise RangeError(f"search: IMAGE is {number}; {data} has {len(x)} {which}: expected 0 to {len(x) - 1}, or a file.")
+            raise RangeError(
+                f"search: IMAGE is {number}; {data} has {len(x)} {which}: expected 0 to {len(x) - 1}, or a file."
+            )
         query, own = np.asarray(x[number : number + 1]), None if y is None else int(y[number])
         title, remark = f"{which.removesuffix('s')} {number}", None
     if among == "training":
@@ -79,7 +83,10 @@ def search(path, image, *, k=8, among="held-out", data=None, labels=None, out=No
         ]
     numbers = numbers_called(x.shape)
     code = settings.recipe.code_size(x.shape[1:])
-    names = {"by_code": f"by the code\n({code} numbers)", "by_pixels": f"by the raw {numbers}\n({flat_rows('search', 'x', query).size})"}
+    names = {
+        "by_code": f"by the code\n({code} numbers)",
+        "by_pixels": f"by the raw {numbers}\n({flat_rows('search', 'x', query).size})",
+    }
     drawn = {names[way]: [(np.asarray(x[one["example"] : one["example"] + 1])[0], one["label"], one["distance"]) for one in ones]
              for way, ones in found.items()}  # fmt: skip
     note = f"{settings.recipe.name}: the nearest of {len(rows):,} {which} of {short(data)}"
@@ -158,7 +165,10 @@ def brightness_remark(query, x):
         return None
     border = np.ones(x.shape[1:3], bool)
     border[1:-1, 1:-1] = False
-    own, usual = float(query[0][border].mean()), float(np.mean([np.mean(image[border]) for image in np.asarray(x[:100])]))
+    own, usual = (
+        float(query[0][border].mean()),
+        float(np.mean([np.mean(image[border]) for image in np.asarray(x[:100])])),
+    )
     if (own > 0.75 and usual < 0.25) or (own < 0.25 and usual > 0.75):
         one, other = ("bright", "dark") if own > usual else ("dark", "bright")
         return f"The image has a {one} border, the run's data a {other} one. Is it to be inverted?"
@@ -170,7 +180,9 @@ def report_search(result):
     query = result["query"]
     what = query["image"] if query["example"] is None else f"example {query['example']}"
     label = "" if query["label"] is None else f", label {query['label']}"
-    lines = [f"{result['run']}: nearest to {what}{label}, of {result['examples']:,} {result['which']} of {result['data']}"]
+    lines = [
+        f"{result['run']}: nearest to {what}{label}, of {result['examples']:,} {result['which']} of {result['data']}"
+    ]
     for way, name in (("by_code", "the code"), ("by_pixels", f"the raw {result['numbers']}")):
         lines.append(f"  by {name}:")
         for one in result[way]:
