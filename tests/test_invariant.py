@@ -1,5 +1,7 @@
 """The autoencoder that heeds no small moves: what a move is, when it happens, and what it does to the code."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -175,3 +177,18 @@ def test_what_cannot_be_moved():
     for setting in ({"shift": -1}, {"angle": 200}, {"scale": 1}, {"slant": float("nan")}):
         with pytest.raises(RangeError, match=next(iter(setting))):
             small(**setting)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("TINYAE_DATA" not in os.environ, reason="needs MNIST: set TINYAE_DATA to a folder that has mnist/")
+def test_the_recipes_code_falls_into_the_digits():
+    from tinyae.evaluation.code_quality import cluster_measures
+    from tinyae.recipes import get_recipe
+
+    (x, _), (x_test, y_test) = ta.datasets.load_mnist()
+    recipe = get_recipe("clusters")
+    ta.manual_seed(0)
+    model = recipe.build((28, 28, 1))
+    model.fit(x, 4, recipe.batch_size, lr=recipe.lr["adam"], progress=False)  # of its 10 epochs, for time
+    found = cluster_measures(model.encode(x_test), y_test)
+    assert model.encode(x_test).shape == (10_000, 10) and found["clustering_accuracy"] >= 0.70 and found["nmi"] >= 0.65
