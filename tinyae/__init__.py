@@ -14,6 +14,7 @@ from .capture import CaptureWarning, capture
 from .check import check_gradients
 from .checkpoint import Checkpoint
 from .clipping import ClipNorm, ClipValue, clip_by_norm, clip_by_value
+from .compression import compress, decompress
 from .context import manual_seed, no_grad, use_kernels
 from .data import batches
 from .evaluation import Evaluation, cluster_codes, clustering_accuracy, evaluate, map_codes, nearest
@@ -54,7 +55,20 @@ from .losses import (
     kl_divergence,
     mse_loss,
 )
-from .models import Autoencoder, InvariantAutoencoder, LinearAutoencoder
+from .models import (
+    AdversarialAutoencoder,
+    Autoencoder,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    InvariantAutoencoder,
+    LinearAutoencoder,
+    QuantisedAutoencoder,
+    SparseAutoencoder,
+    VariationalAutoencoder,
+    VQAutoencoder,
+)
+from .models.active_units import PosteriorCollapseWarning
+from .models.latent import latent_grid
 from .models.pretraining import pretrain
 from .nn import (
     Activation,
@@ -68,9 +82,11 @@ from .nn import (
     Flatten,
     GaussianNoise,
     GlobalAvgPool2D,
+    MaskingNoise,
     MaxPool2D,
     Module,
     Reshape,
+    SaltAndPepper,
     Sequential,
     TiedDense,
     UpSampling2D,
@@ -86,6 +102,7 @@ from .saving import load, save
 from .schedules import CosineDecay, ReduceOnPlateau, Schedule, StepDecay, WarmUp
 from .tensor import Tensor
 from .tensorboard import TensorBoard
+from .text import DocumentIndex
 from .training import fit
 
 if TYPE_CHECKING:
@@ -111,6 +128,7 @@ __all__ = [
     "Activation",
     "AdaGrad",
     "Adam",
+    "AdversarialAutoencoder",
     "Autoencoder",
     "AvgPool2D",
     "BatchNorm",
@@ -120,11 +138,14 @@ __all__ = [
     "ClipNorm",
     "ClipValue",
     "CollapseWarning",
+    "ContractiveAutoencoder",
     "Conv2D",
     "Conv2DTranspose",
     "CosineDecay",
     "Crop2D",
+    "DenoisingAutoencoder",
     "Dense",
+    "DocumentIndex",
     "Dropout",
     "EarlyStopping",
     "Evaluation",
@@ -138,11 +159,14 @@ __all__ = [
     "L2",
     "LBFGS",
     "LinearAutoencoder",
+    "MaskingNoise",
     "MaxPool2D",
     "Module",
     "Momentum",
     "Op",
     "Optimizer",
+    "PosteriorCollapseWarning",
+    "QuantisedAutoencoder",
     "RMSProp",
     "RandomRotation",
     "RandomShift",
@@ -150,15 +174,19 @@ __all__ = [
     "Reshape",
     "Rows",
     "SGD",
+    "SaltAndPepper",
     "Schedule",
     "Sequential",
     "SlowFloat64Warning",
+    "SparseAutoencoder",
     "StepDecay",
     "StopAtLoss",
     "Tensor",
     "TensorBoard",
     "TiedDense",
     "UpSampling2D",
+    "VariationalAutoencoder",
+    "VQAutoencoder",
     "WarmUp",
     "ZeroPad2D",
     "apply",
@@ -173,12 +201,14 @@ __all__ = [
     "clip_by_value",
     "cluster_codes",
     "clustering_accuracy",
+    "compress",
     "concatenate",
     "conv2d",
     "conv2d_transpose",
     "conv_block",
     "cross_entropy",
     "datasets",
+    "decompress",
     "elu",
     "evaluate",
     "fit",
@@ -188,6 +218,7 @@ __all__ = [
     "get_matmul_precision",
     "get_num_threads",
     "kl_divergence",
+    "latent_grid",
     "leaky_relu",
     "load",
     "log_softmax",

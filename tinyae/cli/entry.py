@@ -20,6 +20,10 @@ IN_ORDER = (
     "evaluating",
     "using",
     "looking",
+    "denoising",
+    "generating",
+    "compressing",
+    "text",
     "about",
 )  # the files with the commands; so they stand in the help
 

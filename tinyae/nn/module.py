@@ -59,6 +59,8 @@ class Module:
     default_loss: Any = "mse"  # what fit takes if it is told no other
     objective_name: str | None = None  # what the sum of the terms below is called, if it is not just the loss
 
+    watches_for_collapse: bool = False  # does a watcher of its own say more of it than fit's CollapseWarning?
+
     def objective(self, x: Tensor, y: Tensor, loss: Callable[["Module", Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
         """What ``fit`` minimises, by name: the sum of these terms, each a Tensor with one number.
 

@@ -16,11 +16,12 @@ from ..errors import DtypeError, ShapeError, brief, known_name
 from ..operands import as_ints
 from ..tensor import Tensor
 from .init import initial_bias
-from .layers import Dense, Dropout, Flatten, GaussianNoise, Reshape
+from .layers import Dense, Dropout, Flatten, Reshape
 from .module import Module
+from .noise import Noise
 from .sequential import Sequential, flat
 
-IN_TRAINING_ONLY = (Dropout, GaussianNoise)  # these have no mirror image
+IN_TRAINING_ONLY = (Dropout, Noise)  # these have no mirror image
 
 
 class TiedDense(Module):

@@ -28,7 +28,7 @@ class Recipe:
     A dense model is described by ``widths``, a convolutional one by ``encoder`` and ``decoder``: one tuple for each
     layer, as ``convolutional.py`` says. There the decoder's last layer is left out: a convolution to the image's own
     channels, with the activation ``output``. With ``code`` a dense layer makes that many numbers of what the encoder ends
-    with, and another brings them back.
+    with, and another brings them back; ``widths`` are then those of dense layers between, on either side of the code.
 
     ``model`` says which kind of autoencoder is made of these layers, and ``model_settings`` what else its class is told.
 
@@ -66,8 +66,10 @@ class Recipe:
     def code_shape(self, example_shape) -> tuple:
         """The shape of the code of one example of that shape, without the batch axis."""
         if not self.encoder:
-            return (self.widths[-1],)
-        return (self.code,) if self.code else layout(self.encoder, self.decoder, example_shape).code_shape
+            shape = (self.widths[-1],)
+        else:
+            shape = (self.code,) if self.code else layout(self.encoder, self.decoder, example_shape).code_shape
+        return lookup("model", self.model, MODELS).code_shape(shape, **self.model_settings)
 
     def code_size(self, example_shape) -> int:
         """How many numbers there are in the code of one example of that shape."""

@@ -27,8 +27,8 @@ from ..files import locked, write_whole
 from ..recipes import Recipe
 
 INSIDE = ("filters.png", "feature_maps.png")  # of the model as it was when it was looked at
-OF_CODES = ("map.png", "search.png")  # likewise
-PICTURES = ("reconstructions.png", "confusion.png", "loss.png", "gradients.png", *INSIDE, *OF_CODES)
+LATER = (*INSIDE, "denoised.png", "map.png", "search.png")  # the same, by other commands too
+PICTURES = ("reconstructions.png", "confusion.png", "loss.png", "gradients.png", *LATER)
 FILES = ("model.safetensors", "run.checkpoint", "run.checkpoint.previous", "history.jsonl", "settings.json",
          "result.json", *PICTURES)  # fmt: skip
 
@@ -200,7 +200,7 @@ class RunFolder:
 
     def forget_inside(self):
         """The model has changed: pictures of its inside are no longer true."""
-        for name in (*INSIDE, *OF_CODES):
+        for name in LATER:
             (self / name).unlink(missing_ok=True)
 
     def keep(self):

@@ -34,14 +34,19 @@ def examples_of(command, settings, data, labels):
     data, labels = (recipe.data, labels or recipe.labels) if is_own else (data, labels)
     x, y = load_data(data, labels)[1] if is_own else load_for_evaluation(data, labels)
     which = "held-out examples" if is_own else "examples"
+    refuse_other_shape(command, settings, data, x)
+    x = as_data(f"{command}: {data}", x)
+    check_values(f"{command}: {data}", x, unit_interval=recipe.output == "sigmoid")
+    return x, y, which, data
+
+
+def refuse_other_shape(command, settings, data, x):
+    """Refuse examples of another shape than the run was trained on."""
     if x.shape[1:] != settings.example_shape:
         raise ShapeError(
             f"{command}: the run was trained on examples of shape {settings.example_shape}, those of {data} have "
             f"{x.shape[1:]}. Give data of that shape, or train a run on these."
         )
-    x = as_data(f"{command}: {data}", x)
-    check_values(f"{command}: {data}", x, unit_interval=recipe.output == "sigmoid")
-    return x, y, which, data
 
 
 def reconstruct(path, *, data=None, out, overwrite=False):
