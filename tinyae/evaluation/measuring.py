@@ -216,7 +216,7 @@ def codes_of(model: Any, x: Any, remarks: list[str] | None = None) -> Any:
         if hasattr(model, "lookup"):
             code, remark = (
                 model.lookup(Tensor(code)).data,
-                "Its code is of integers; compared are the codebook's vectors.",
+                "Its code is of integers; compared are the codebook's vectors, all numbers of them, and PCA with as many.",
             )
         if remarks is not None and remark not in remarks:
             remarks.append(remark)
