@@ -116,9 +116,11 @@ def test_images_move_in_training_only_and_targets_never():
 
     model, x = small(), np.random.default_rng(0).random((6, 8, 8, 1), dtype=np.float32)
     model.objective(ta.Tensor(x), ta.Tensor(x), loss)
+    model.objective(ta.Tensor(x), ta.Tensor(1 - x), loss)  # as of ta.fit(model, x, y)
     model.eval()
     model.objective(ta.Tensor(x), ta.Tensor(x), loss)
-    (moved_x, target), (plain_x, plain_target) = seen
+    (moved_x, target), (_, other_target), (plain_x, plain_target) = seen
+    assert np.array_equal(other_target, 1 - x)
     assert not np.allclose(moved_x, x) and np.array_equal(target, x)
     assert np.array_equal(plain_x, x) and np.array_equal(plain_target, x)
     assert np.array_equal(model.encode(x), model.encode(x))
