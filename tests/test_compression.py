@@ -329,6 +329,10 @@ def test_wrong_input_is_refused_and_nothing_is_written(digits_model, images, tmp
     refused(FileWriteError, "there is no folder", digits_model, images, tmp_path / "no" / "x.tae")
     flat = ta.Autoencoder(digits_model.encoder, ta.Sequential(*list(digits_model.decoder.layers)[:-1]))
     refused(ShapeError, r"makes \(64,\) of examples of shape \(8, 8, 1\)", flat, images, path)
+    kept = digits_model.decoder[1].bias.data[3]
+    digits_model.decoder[1].bias.data[3] = np.nan
+    refused(RangeError, "error of the reconstruction is not finite", digits_model, images, path)
+    digits_model.decoder[1].bias.data[3] = kept
     digits_model.encoder[1].weight.data[0, 0] = np.inf
     refused(RangeError, "codes are NaN or infinite", digits_model, images, path)
     monkeypatch.setitem(__import__("sys").modules, "constriction", None)

@@ -1,7 +1,8 @@
 """Compression of the MNIST test set: codes of five sizes, quantised and entropy-coded into real files, beside PCA.
 
-PCA has as many components, the same quantiser and the same entropy coder, and is compared at as many bits per image, between its points
-by interpolation. ``python -m benchmarks.family.compression rates.png`` writes the picture, with JPEG and PNG, for seed 0.
+PCA has as many components, the same quantiser and the same entropy coder, and is compared at as many bits per image,
+between its points by interpolation. ``python -m benchmarks.family.compression rates.png`` writes the picture, with JPEG
+and PNG, for seed 0.
 """
 
 import os

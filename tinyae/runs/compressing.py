@@ -81,8 +81,8 @@ def compress(path, source, out, *, bits=None, overwrite=False):
     Returns
     -------
     dict
-        As ``tinyae.compress``; with the run, the data, and ``raw_bytes``, what the examples take as they are (pixels: one
-        byte each).
+        As ``tinyae.compress``; with the run, the data, and ``raw_bytes``, what the examples take as they are (pixels:
+        one byte each).
     """
     refuse_existing("compress", out, overwrite)
     model, settings = open_autoencoder("compress", path)
@@ -115,7 +115,9 @@ def report_compression(result):
         f"To decode it, the model in {result['run']} is needed, which is not counted here.",
     ]
     if result["clipped"] > 0.01:
-        lines.insert(-1, f"  {100 * result['clipped']:.0f} % of the code's numbers lay outside of their ranges and were clipped.")
+        lines.insert(
+            -1, f"  {100 * result['clipped']:.0f} % of the code's numbers lay outside of their ranges and were clipped."
+        )
     if result["ranges_from"] is None:
         lines.append("The run's training data are gone, so the ranges of the code were taken from these data.")
     return "\n".join(lines)
