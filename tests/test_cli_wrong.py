@@ -218,6 +218,35 @@ inspect run --example -1                                        | --example is -
 inspect run --data x.npy                                        | examples of shape (8, 8, 1), those of
 inspect run --out file                                          | a folder file cannot be made
 inspect changed                                                 | are no images
+generate run                                                    | Missing option '--out'
+generate nowhere --out a.png                                    | there is no folder 'nowhere'
+generate no-model --out a.png                                   | has no model yet
+generate run --out a.jpg                                        | ends in .jpg; expected a picture
+generate run --out x.npy                                        | x.npy exists
+generate run --out missing/a.npy                                | there is no folder missing
+generate run --out a.npy --what pictures                        | 'pictures' is not one of
+generate run --out a.npy --what grid                            | needs a code of 2 numbers, and that of digits has 8
+generate run --out a.npy --count 0                              | count is 0; expected an integer >= 1
+generate run --out a.npy --count 1 --what interpolation         | count is 1; expected an integer >= 2
+generate run --out a.npy --seed -1                              | seed is -1
+generate run --out a.npy --what interpolation --between 0 360   | digits has 360 held-out examples
+generate run --out a.npy --what interpolation --between 0       | requires 2 arguments
+generate run --out a.npy --data x.npy                           | trained on examples of shape (8, 8, 1)
+generate classifier --out a.png                                 | is a classifier and has no decoder
+train vae-digits --loss bce                                     | the decoder of this VariationalAutoencoder is Gaussian
+denoise run --noise salt                                        | unknown noise 'salt'
+denoise run --strength -1                                       | GaussianNoise: std is -1
+denoise run --noise masking --strength 1                        | MaskingNoise: rate is 1
+denoise run --seed -1                                           | seed is -1
+denoise run --out a.jpg                                         | ends in .jpg; expected a picture
+denoise run --out x.npy                                         | x.npy exists
+denoise run --out missing/a.png                                 | there is no folder missing
+denoise run --data images.npy                                   | say where what becomes of images.npy is to be written
+denoise run --data images.npy --strength 0.2 --out a.npy        | is taken to be noisy already
+denoise run --data x.npy --out a.npy                            | trained on examples of shape (8, 8, 1)
+denoise run --data x.npy --noise masking                        | trained on examples of shape (8, 8, 1)
+denoise classifier                                              | has no decoder
+denoise no-model                                                | has no model yet
 train conv --data x.npy                                         | Use a dense recipe, such as digits
 train conv-digits --data first.npy                              | looks like channels first
 train conv-small --data images.npy --loss cross_entropy         | it reconstructs

@@ -24,8 +24,8 @@ FLOORS = [
     ["apply"],
     ["functional"],
     ["losses", "nn", "optimizer", "check"],
-    ["optim", "regularizers", "callbacks", "data", "metrics", "memory"],
-    ["kernels"],
+    ["optim", "regularizers", "callbacks", "data", "metrics", "memory", "augmentation"],
+    ["kernels", "image_quality"],
     ["program"],
     ["graph"],
     ["capture", "schedules", "clipping", "checkpoint", "failures", "rehearsal", "tensorboard"],
@@ -33,6 +33,8 @@ FLOORS = [
     ["training"],
     ["models"],
     ["saving", "recipes", "info"],
+    ["evaluation"],
+    ["text"],
     ["compression"],
     ["runs"],
     ["cli"],
@@ -78,7 +80,8 @@ def test_one_module_imports_cupy():
 
 PROMISED = """Tensor relu sigmoid tanh softplus leaky_relu elu gelu softmax log_softmax matmul concatenate stack where maximum no_grad
 manual_seed mse_loss bce_with_logits_loss binary_cross_entropy cross_entropy kl_divergence gaussian_kl Module Dense Activation Flatten
-Reshape Dropout GaussianNoise Sequential GradientDescent SGD Momentum Adam Autoencoder fit EarlyStopping StopAtLoss Callback L1 L2
+Reshape Dropout GaussianNoise MaskingNoise SaltAndPepper DenoisingAutoencoder SparseAutoencoder
+ContractiveAutoencoder Sequential GradientDescent SGD Momentum Adam Autoencoder fit EarlyStopping StopAtLoss Callback L1 L2
 check_gradients save load datasets batches History Conv2D Conv2DTranspose MaxPool2D AvgPool2D GlobalAvgPool2D UpSampling2D BatchNorm
 ZeroPad2D Crop2D conv2d conv2d_transpose conv_block max_pool2d avg_pool2d upsample_nearest upsample_bilinear pad2d batch_norm""".split()  # noqa: SIM905
 

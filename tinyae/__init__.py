@@ -7,6 +7,7 @@ Begin reading with ``ops/op.py`` and ``ops/arithmetic.py`` (what a gradient rule
 from typing import TYPE_CHECKING, Any
 
 from .apply import apply
+from .augmentation import RandomRotation, RandomShift
 from .backend import SlowFloat64Warning, get_backend, get_matmul_precision, set_matmul_precision
 from .callbacks import Callback, EarlyStopping, StopAtLoss
 from .capture import CaptureWarning, capture
@@ -16,6 +17,7 @@ from .clipping import ClipNorm, ClipValue, clip_by_norm, clip_by_value
 from .compression import compress, decompress
 from .context import manual_seed, no_grad, use_kernels
 from .data import batches
+from .evaluation import Evaluation, cluster_codes, clustering_accuracy, evaluate, map_codes, nearest
 from .failures import CollapseWarning
 from .functional import (
     avg_pool2d,
@@ -43,6 +45,7 @@ from .functional import (
     where,
 )
 from .history import History
+from .image_quality import psnr, ssim
 from .kernels.threads import get_num_threads, set_num_threads
 from .losses import (
     bce_with_logits_loss,
@@ -52,7 +55,21 @@ from .losses import (
     kl_divergence,
     mse_loss,
 )
-from .models import Autoencoder, QuantisedAutoencoder
+from .models import (
+    AdversarialAutoencoder,
+    Autoencoder,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    InvariantAutoencoder,
+    LinearAutoencoder,
+    QuantisedAutoencoder,
+    SparseAutoencoder,
+    VariationalAutoencoder,
+    VQAutoencoder,
+)
+from .models.active_units import PosteriorCollapseWarning
+from .models.latent import latent_grid
+from .models.pretraining import pretrain
 from .nn import (
     Activation,
     AvgPool2D,
@@ -65,13 +82,17 @@ from .nn import (
     Flatten,
     GaussianNoise,
     GlobalAvgPool2D,
+    MaskingNoise,
     MaxPool2D,
     Module,
     Reshape,
+    SaltAndPepper,
     Sequential,
+    TiedDense,
     UpSampling2D,
     ZeroPad2D,
 )
+from .nn.tied import tied_decoder
 from .ops import Op
 from .optim import LBFGS, SGD, AdaGrad, Adam, GradientDescent, Momentum, RMSProp
 from .optimizer import Optimizer
@@ -81,6 +102,7 @@ from .saving import load, save
 from .schedules import CosineDecay, ReduceOnPlateau, Schedule, StepDecay, WarmUp
 from .tensor import Tensor
 from .tensorboard import TensorBoard
+from .text import DocumentIndex
 from .training import fit
 
 if TYPE_CHECKING:
@@ -106,6 +128,7 @@ __all__ = [
     "Activation",
     "AdaGrad",
     "Adam",
+    "AdversarialAutoencoder",
     "Autoencoder",
     "AvgPool2D",
     "BatchNorm",
@@ -115,40 +138,55 @@ __all__ = [
     "ClipNorm",
     "ClipValue",
     "CollapseWarning",
+    "ContractiveAutoencoder",
     "Conv2D",
     "Conv2DTranspose",
     "CosineDecay",
     "Crop2D",
+    "DenoisingAutoencoder",
     "Dense",
+    "DocumentIndex",
     "Dropout",
     "EarlyStopping",
+    "Evaluation",
     "Flatten",
     "GaussianNoise",
     "GlobalAvgPool2D",
     "GradientDescent",
     "History",
+    "InvariantAutoencoder",
     "L1",
     "L2",
     "LBFGS",
+    "LinearAutoencoder",
+    "MaskingNoise",
     "MaxPool2D",
     "Module",
     "Momentum",
     "Op",
     "Optimizer",
+    "PosteriorCollapseWarning",
     "QuantisedAutoencoder",
     "RMSProp",
+    "RandomRotation",
+    "RandomShift",
     "ReduceOnPlateau",
     "Reshape",
     "Rows",
     "SGD",
+    "SaltAndPepper",
     "Schedule",
     "Sequential",
     "SlowFloat64Warning",
+    "SparseAutoencoder",
     "StepDecay",
     "StopAtLoss",
     "Tensor",
     "TensorBoard",
+    "TiedDense",
     "UpSampling2D",
+    "VariationalAutoencoder",
+    "VQAutoencoder",
     "WarmUp",
     "ZeroPad2D",
     "apply",
@@ -161,6 +199,8 @@ __all__ = [
     "check_gradients",
     "clip_by_norm",
     "clip_by_value",
+    "cluster_codes",
+    "clustering_accuracy",
     "compress",
     "concatenate",
     "conv2d",
@@ -170,6 +210,7 @@ __all__ = [
     "datasets",
     "decompress",
     "elu",
+    "evaluate",
     "fit",
     "gaussian_kl",
     "gelu",
@@ -177,16 +218,21 @@ __all__ = [
     "get_matmul_precision",
     "get_num_threads",
     "kl_divergence",
+    "latent_grid",
     "leaky_relu",
     "load",
     "log_softmax",
     "manual_seed",
+    "map_codes",
     "matmul",
     "max_pool2d",
     "maximum",
     "mse_loss",
+    "nearest",
     "no_grad",
     "pad2d",
+    "pretrain",
+    "psnr",
     "relu",
     "save",
     "set_matmul_precision",
@@ -194,8 +240,10 @@ __all__ = [
     "sigmoid",
     "softmax",
     "softplus",
+    "ssim",
     "stack",
     "tanh",
+    "tied_decoder",
     "upsample_bilinear",
     "upsample_nearest",
     "use_kernels",

@@ -40,7 +40,7 @@ def put_back(trainer, what, value, whose):
 
 def warn_of_collapse(trainer):
     """Warn if the model predicted the same for everything after two epochs in a row, or after the last one."""
-    found = collapse(trainer)
+    found = None if trainer.model.watches_for_collapse else collapse(trainer)
     trainer.collapsed_for = 0 if found is None else trainer.collapsed_for + 1
     last = trainer.epoch == trainer.epochs or trainer.stop_reason is not None
     if trainer.collapsed_for == 2 or (last and trainer.collapsed_for == 1):

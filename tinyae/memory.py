@@ -120,7 +120,7 @@ def examples_at_once(calls, itemsize, most):
 
 def sizes_of(calls, left_out=()):
     """How many numbers go into the first layer, and come out of each that computes something."""
-    own = [call for call in calls if not call[0].parts() and not isinstance(call[0], (Flatten, Reshape))]
+    own = [call for call in calls if call[0].computes_itself() and not isinstance(call[0], (Flatten, Reshape))]
     given = [prod(shape) for _, shape, _ in own[:1]]
     return [*given, *(prod(shape) for layer, _, shape in own if id(layer) not in left_out)]
 

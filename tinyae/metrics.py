@@ -100,10 +100,20 @@ def pca_baseline(x_train, x_test, components):
 
 def pca(x):
     """Mean (D,) and eigenvectors (D, D) of the covariance of examples flattened to D numbers, the largest last."""
+    mean, _, vectors = principal_axes(x)
+    return mean, vectors
+
+
+def principal_axes(x):
+    """Mean (D,), eigenvalues (D,) and eigenvectors (D, D) of the covariance of examples (N, ...), flattened to D numbers.
+
+    In ascending order, as ``numpy.linalg.eigh`` gives them: the first principal component is the last column. The
+    covariance is the mean over examples, divided by N.
+    """
     mean = mean_example(x).ravel()
     centred = (piece.reshape(len(piece), -1) - mean for _, _, piece in pieces(x))
-    covariance = sum(piece.T @ piece for piece in centred)
-    return mean, np.linalg.eigh(covariance)[1]  # eigenvalues in ascending order
+    covariance = sum(piece.T @ piece for piece in centred) / len(x)
+    return mean, *np.linalg.eigh(covariance)
 
 
 def pca_error(mean, basis, x):

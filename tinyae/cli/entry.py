@@ -15,7 +15,17 @@ try:
 except ImportError:  # main() says how to install it
     click = None  # type: ignore[assignment]
 
-IN_ORDER = ("training", "using", "compressing", "about")  # the files with the commands; so they stand in the help
+IN_ORDER = (
+    "training",
+    "evaluating",
+    "using",
+    "looking",
+    "denoising",
+    "generating",
+    "compressing",
+    "text",
+    "about",
+)  # the files with the commands; so they stand in the help
 
 
 def main():

@@ -1,21 +1,8 @@
-"""The commands that use a trained run: evaluate, reconstruct, inspect."""
+"""The commands that show what a trained run does: reconstruct, inspect."""
 
 import click
 
-from .shared import commands, data_option, finish, json_option, kernels_option, labels_option, run_argument
-
-
-@commands.command(short_help="The error of a run, on its held-out data or others.")
-@run_argument
-@data_option
-@labels_option
-@kernels_option
-@json_option
-def evaluate(run, as_json, **options):
-    """The error of RUN on its held-out data, or on --data."""
-    from ..runs import evaluate, report_evaluation
-
-    return finish(evaluate(run, **options), report_evaluation, as_json, False)
+from .shared import commands, data_option, finish, json_option, kernels_option, run_argument
 
 
 @commands.command(short_help="What a run makes of its data, as picture or array.")

@@ -12,7 +12,7 @@ from typing import Any
 from ..callbacks import Callback
 from ..context import watch_layers
 from ..data import as_data
-from ..errors import DtypeError, brief
+from ..errors import DtypeError, RangeError, brief
 from ..history import History
 from ..memory import examples_at_once
 from ..nn.joining import joined_groups
@@ -22,6 +22,7 @@ from ..optimizer import Optimizer
 from ..regularizers import Regularizer
 from ..tensor import Tensor
 from ..training import fit
+from .latent import codes_like, interpolation
 
 FEW = 64  # examples that are computed at once, however large they are
 
@@ -36,6 +37,8 @@ class Autoencoder(Module):
     encoder, decoder : Module
         Usually a Sequential each.
     """
+
+    prior: str | None = None  # what codes ``sample`` draws, for a model that was trained to have a distribution of them
 
     def __init__(self, encoder: Module, decoder: Module) -> None:
         for name, part in (("encoder", encoder), ("decoder", decoder)):
@@ -74,6 +77,31 @@ class Autoencoder(Module):
         """The reconstruction of x; arrays and Tensors as in ``encode``."""
         return self._map(self, x, "reconstruct")
 
+    def interpolate(self, a: Any, b: Any, steps: int = 10) -> Any:
+        """From one example to another, (steps, ...): the codes on the straight line between theirs, decoded. The ends are
+        the reconstructions of a and b, one example each, such as x[0] and x[1]."""
+        return interpolation(self, a, b, steps)
+
+    def sample(self, n: int, seed: int = 0) -> Any:
+        """n new examples (n, ...), on the model's backend, from codes drawn with ``seed``; of models that learn which codes
+        there are. This one does not.
+
+        Raises
+        ------
+        RangeError
+            Says which models can, and what to do with this one.
+        """
+        raise RangeError(
+            f"sample: a {type(self).__name__} learns no distribution of codes to draw from. Models that do: "
+            "VariationalAutoencoder, AdversarialAutoencoder and VQAutoencoder. Or draw codes from a normal distribution "
+            "fitted to those of some data: model.sample_like(x_train, 16)."
+        )
+
+    def sample_like(self, x: Any, n: int, seed: int = 0) -> Any:
+        """n new examples (n, ...) from codes drawn from the normal distribution that has the mean and the covariance of the
+        codes of x (N, ...): the simplest generator, to compare with one that was trained to be."""
+        return self.decode(codes_like(self, x, n, seed))
+
     def _map(self, part, x, name, batch_size=1024):
         if isinstance(x, Tensor):
             return part(model_input(self, x, name))
@@ -85,6 +113,11 @@ class Autoencoder(Module):
                 batch_size = examples_at_once(calls, self.dtype.itemsize, batch_size)
             pieces = [part(model_input(self, x[i : i + batch_size], name)).data for i in range(0, len(x), batch_size)]
         return pieces[0] if len(pieces) == 1 else self.backend.xp.concatenate(pieces)
+
+    @classmethod
+    def code_shape(cls, shape: tuple[int, ...], **settings: Any) -> tuple[int, ...]:
+        """The shape of the code of one example, where the encoder's layers end with that shape."""
+        return shape
 
     def findings(self, x_train: Any, x_test: Any) -> dict[str, Any]:
         """What is special to this kind of model, for the report of a run: {what: number or text}."""

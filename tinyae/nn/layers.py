@@ -149,23 +149,6 @@ class Dropout(Module):
         return {"rate": self.rate}
 
 
-class GaussianNoise(Module):
-    """In training, add normal noise with standard deviation ``std``; in evaluation nothing. Shapes: any."""
-
-    def __init__(self, std: float) -> None:
-        self.std = require_number("GaussianNoise", "std", std, at_least=0)
-
-    def forward(self, x: Any) -> Tensor:
-        if not self.training or self.std == 0:
-            return x
-        noise = draw("normal", x.shape, "noise", x.backend)
-        x = as_floats(x)
-        return x + own(wrap(noise.astype(x.dtype) * self.std, x.backend))
-
-    def config(self) -> dict[str, Any]:
-        return {"std": self.std}
-
-
 def as_floats(x):
     """Integer and bool inputs become float32, as in arithmetic."""
     return x if x.dtype in FLOATS else x.astype(FLOATS[0])

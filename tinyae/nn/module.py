@@ -59,6 +59,8 @@ class Module:
     default_loss: Any = "mse"  # what fit takes if it is told no other
     objective_name: str | None = None  # what the sum of the terms below is called, if it is not just the loss
 
+    watches_for_collapse: bool = False  # does a watcher of its own say more of it than fit's CollapseWarning?
+
     def objective(self, x: Tensor, y: Tensor, loss: Callable[["Module", Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
         """What ``fit`` minimises, by name: the sum of these terms, each a Tensor with one number.
 
@@ -79,6 +81,10 @@ class Module:
     def parts(self) -> list[tuple[str, "Module"]]:
         """(name, module) of the direct parts, in the order they were set; also those in lists and dicts."""
         return [(name, value) for name, value in members(vars(self)) if isinstance(value, Module)]
+
+    def computes_itself(self) -> bool:
+        """Is this a layer, which computes by itself, and not what calls its parts? By default: if it has no parts."""
+        return not self.parts()
 
     def modules(self) -> list["Module"]:
         """This module and all parts of parts, once each."""
@@ -264,7 +270,7 @@ class Module:
         with self.evaluating(), watch_layers() as calls:
             self(example)
         names = {id(module): name for name, module in self._named_parts()}
-        called = [(module, shape) for module, _, shape in calls if not module.parts()]
+        called = [(module, shape) for module, _, shape in calls if module.computes_itself()]
         together = [""] * len(called)  # what the last column says of each: a bracket around a group
         place = 0
         for group in self.joined():
@@ -276,9 +282,12 @@ class Module:
             ]
             place += n
         rows = [("layer", "output shape", "parameters", "computed together" if any(together) else "")]
+        counted: set[int] = set()  # a tensor that several layers use is counted at the first
         for (module, shape), mark in zip(called, together):
             name = f"{names.get(id(module), '')} {module.label()}".strip()
-            rows.append((name, str(shape[1:]), f"{module.parameter_count():,}", mark))
+            new = [tensor for tensor in module.parameters() if id(tensor) not in counted]
+            counted.update(map(id, new))
+            rows.append((name, str(shape[1:]), f"{sum(tensor.size for tensor in new):,}", mark))
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         lines = [
             "  ".join((row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2].rjust(widths[2]), row[3])).rstrip()
@@ -298,10 +307,11 @@ class Module:
         return f"{type(self).__name__}({', '.join(map(repr, arguments))})"
 
     def _named_parts(self, prefix=""):
-        found = []
+        found = {}  # a part that is met again keeps its first name
         for name, part in self.parts():
-            found += [(prefix + name, part), *part._named_parts(f"{prefix}{name}.")]
-        return found
+            for inner_name, inner in [(prefix + name, part), *part._named_parts(f"{prefix}{name}.")]:
+                found.setdefault(inner, inner_name)
+        return [(name, part) for part, name in found.items()]
 
     def __repr__(self) -> str:
         try:

@@ -18,7 +18,7 @@ def lost_pixels(model: Module, example_shape: tuple[int, ...]) -> str:
     with model.evaluating(), watch_layers() as calls:
         model(example)
     names = {id(module): name for name, module in model._named_parts()}
-    images = [(module, x[1:3], y[1:3]) for module, x, y in calls if not module.parts() and len(x) == len(y) == 4]
+    images = [(module, x[1:3], y[1:3]) for module, x, y in calls if module.computes_itself() and len(x) == len(y) == 4]
     if not images or images[0][1] == images[-1][2]:
         return ""
     given, made = images[0][1], images[-1][2]

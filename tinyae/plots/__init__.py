@@ -1,19 +1,25 @@
 """Pictures of training and of what was learnt, drawn with Matplotlib, which is imported only when one is drawn."""
 
+from .denoising import draw_denoised
 from .examples import draw_confusion, draw_image, draw_reconstructions, is_images
 from .figure import new_figure, save_figure
 from .histories import draw_comparison, draw_gradients, draw_loss, held_out_terms
 from .layers import draw_filters, draw_maps
+from .maps import draw_code_maps
+from .neighbours import draw_neighbours
 from .rates import draw_rates
 
 __all__ = [
+    "draw_code_maps",
     "draw_comparison",
     "draw_confusion",
+    "draw_denoised",
     "draw_filters",
     "draw_gradients",
     "draw_image",
     "draw_loss",
     "draw_maps",
+    "draw_neighbours",
     "draw_rates",
     "draw_reconstructions",
     "held_out_terms",

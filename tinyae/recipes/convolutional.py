@@ -72,9 +72,12 @@ def build(recipe, example_shape):
     last = recipe.activation if recipe.code else recipe.code_activation
     encoder, channels = made(plan.encoder, plan.image[2], recipe.activation, last, recipe.init)
     if recipe.code:
-        size = prod(plan.code_shape)
-        encoder += [Flatten(), Dense(size, recipe.code, recipe.code_activation, recipe.init)]
-        widening = [Dense(recipe.code, size, recipe.activation, recipe.init), Reshape(*plan.code_shape)]
+        widths = [prod(plan.code_shape), *recipe.widths, recipe.code]
+        names = [recipe.activation] * len(recipe.widths) + [recipe.code_activation]
+        encoder += [Flatten(), *(Dense(m, n, f, recipe.init) for m, n, f in zip(widths, widths[1:], names))]
+        widths = widths[::-1]
+        widening = [Dense(m, n, recipe.activation, recipe.init) for m, n in zip(widths, widths[1:])]
+        widening.append(Reshape(*plan.code_shape))
     decoder, channels = made(plan.decoder, channels, recipe.activation, recipe.activation, recipe.init)
     if recipe.code:
         decoder = [*widening, *decoder]

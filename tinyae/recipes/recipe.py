@@ -17,6 +17,7 @@ LATER = (
     "code",
     "model",
     "model_settings",
+    "decay",
 )  # entries that the settings of older runs do not have
 
 
@@ -27,12 +28,13 @@ class Recipe:
     A dense model is described by ``widths``, a convolutional one by ``encoder`` and ``decoder``: one tuple for each
     layer, as ``convolutional.py`` says. There the decoder's last layer is left out: a convolution to the image's own
     channels, with the activation ``output``. With ``code`` a dense layer makes that many numbers of what the encoder ends
-    with, and another brings them back.
+    with, and another brings them back; ``widths`` are then those of dense layers between, on either side of the code.
 
     ``model`` says which kind of autoencoder is made of these layers, and ``model_settings`` what else its class is told.
 
     ``lr`` has a learning rate for each optimizer, as what works for one is far off for another, and
-    ``optimizer_settings`` what else differs from an optimizer's own defaults.
+    ``optimizer_settings`` what else differs from an optimizer's own defaults. With ``decay`` the learning rate falls to 0 along half a
+    cosine (``CosineDecay``), for models that have to come to rest.
     """
 
     name: str
@@ -58,13 +60,16 @@ class Recipe:
     may_expand: bool = False  # its code may be as large as the input, or larger
     task: str = "reconstruct"  # or "classify"
     optimizer_settings: dict = field(default_factory=dict)
+    decay: bool = False
     labels: str | None = None  # a file, for data that have none of their own
 
     def code_shape(self, example_shape) -> tuple:
         """The shape of the code of one example of that shape, without the batch axis."""
         if not self.encoder:
-            return (self.widths[-1],)
-        return (self.code,) if self.code else layout(self.encoder, self.decoder, example_shape).code_shape
+            shape = (self.widths[-1],)
+        else:
+            shape = (self.code,) if self.code else layout(self.encoder, self.decoder, example_shape).code_shape
+        return lookup("model", self.model, MODELS).code_shape(shape, **self.model_settings)
 
     def code_size(self, example_shape) -> int:
         """How many numbers there are in the code of one example of that shape."""

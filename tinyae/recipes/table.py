@@ -1,7 +1,7 @@
 """The recipes, as data: what each was seen to reach, and where it comes from."""
 
 from ..errors import lookup
-from . import compression
+from . import clusters, compression, contractive, denoising, discrete, linear, sparse, variational
 from .recipe import Recipe
 
 # What one optimizer needs, another cannot bear. The mean over pixels makes gradients small, hence rates above 1.
@@ -188,6 +188,13 @@ RECIPES = {
             "image, 0.0112)",
             source="our own; the decoder is wider than the encoder, as it has more to do",
         ),
+        *clusters.RECIPES,
+        *linear.RECIPES,
+        *variational.RECIPES,
+        *denoising.RECIPES,
+        *sparse.RECIPES,
+        *contractive.RECIPES,
+        *discrete.RECIPES,
         *compression.RECIPES,
     ]
 }

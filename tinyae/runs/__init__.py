@@ -1,13 +1,21 @@
-"""What the commands do: train, resume, evaluate, reconstruct, inspect, compare, compress."""
+"""What the commands do, one file each: train, resume, compare, evaluate, and what a trained model is used for."""
 
 from .comparing import compare, comparison_table
 from .compressing import compress, decompress, report_compression, report_decompression
+from .denoising import denoise, report_denoising
+from .evaluating import evaluate, report_evaluation
 from .inspecting import inspect
+from .maps import map_run, report_map
 from .rates import rates, rates_table
-from .reporting import report, report_evaluation, report_inspection
+from .reporting import report, report_inspection
+from .searching import report_search, search
+from .text import search_text, text_report
 from .training import resume, train
-from .using import evaluate, reconstruct
+from .using import reconstruct
 
-__all__ = ["compare", "comparison_table", "compress", "decompress", "evaluate", "inspect", "rates", "rates_table",
-           "reconstruct", "report", "report_compression", "report_decompression", "report_evaluation", "report_inspection",
-           "resume", "train"]  # fmt: skip
+__all__ = [
+    "compare", "comparison_table", "compress", "decompress", "denoise", "evaluate", "inspect", "map_run", "rates",
+    "rates_table", "reconstruct", "report", "report_compression", "report_decompression", "report_denoising",
+    "report_evaluation", "report_inspection", "report_map", "report_search", "resume", "search", "search_text",
+    "text_report", "train",
+]  # fmt: skip

@@ -16,7 +16,7 @@ from ..recipes import get_recipe
 from ..training import fit
 from .folder import RunFolder
 from .reporting import LOSS_NAMES, numbers_called, short
-from .training import build, chosen
+from .training import build, chosen, schedules
 
 
 def compare(name="digits", *, optimizers=("gd", "sgd", "momentum", "adam"), losses=("mse",), data=None, epochs=None,
@@ -114,7 +114,7 @@ def one_run(variant, sets, seed, place, progress):
     try:
         history = fit(
             model, x, x, variant.epochs, size, optimizer, loss=variant.loss, validation_data=x_test, seed=seed,
-            progress=progress,
+            callbacks=schedules(variant, optimizer), progress=progress,
         )  # fmt: skip
     except TrainingError as error:
         history, trouble = error.history, str(error)

@@ -7,7 +7,8 @@
     model.safetensors      the trained model, for ``ta.load``
     history.jsonl          one line per epoch
     result.json            what was reached
-    *.png                  pictures; filters.png and feature_maps.png are made by `tinyae inspect`
+    *.png                  pictures; filters.png and feature_maps.png are made by `tinyae inspect`, map.png and search.png by
+                           the commands of that name
     .tinyae-replaced/      while an overwriting run has nothing yet: the files of the run it replaces
 """
 
@@ -26,7 +27,8 @@ from ..files import locked, write_whole
 from ..recipes import Recipe
 
 INSIDE = ("filters.png", "feature_maps.png")  # of the model as it was when it was looked at
-PICTURES = ("reconstructions.png", "confusion.png", "loss.png", "gradients.png", *INSIDE)
+LATER = (*INSIDE, "denoised.png", "map.png", "search.png")  # the same, by other commands too
+PICTURES = ("reconstructions.png", "confusion.png", "loss.png", "gradients.png", *LATER)
 FILES = ("model.safetensors", "run.checkpoint", "run.checkpoint.previous", "history.jsonl", "settings.json",
          "result.json", *PICTURES)  # fmt: skip
 
@@ -198,7 +200,7 @@ class RunFolder:
 
     def forget_inside(self):
         """The model has changed: pictures of its inside are no longer true."""
-        for name in INSIDE:
+        for name in LATER:
             (self / name).unlink(missing_ok=True)
 
     def keep(self):

@@ -226,18 +226,6 @@ def written(path):
     return [name for name in FILES if (Path(path) / name).exists() and not name.endswith(".previous")]
 
 
-def report_evaluation(result):
-    """An evaluation as text."""
-    rows = [
-        ("accuracy", "accuracy", ".2%"),
-        ("mse", "mean squared error", ".5f"),
-        ("bce", "binary cross-entropy, mean", ".5f"),
-        ("mean_mse", "squared error of the mean example", ".5f"),
-    ]
-    lines = [f"{result['run']}: {result['examples']:,} {result['which']} of {result['data']}"]
-    return "\n".join(lines + [f"{label:34} {result[key]:{form}}" for key, label, form in rows if key in result])
-
-
 def report_inspection(result):
     """What each layer made of the example, as text."""
     rows = [("layer", "output", "smallest", "largest")]

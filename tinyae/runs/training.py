@@ -20,6 +20,7 @@ from ..optim import DEFAULT_LR, OPTIMIZERS, make_optimizer
 from ..plots import new_figure
 from ..recipes import get_recipe
 from ..saving import save
+from ..schedules import CosineDecay
 from ..training import fit
 from .folder import RunFolder, RunSettings
 from .reporting import describe_run, draw_run
@@ -116,6 +117,11 @@ def build(recipe, sets, seed, place):
     return model, make_optimizer(recipe.optimizer, model.parameters(), recipe.lr.get(recipe.optimizer), **settings)
 
 
+def schedules(recipe, optimizer):
+    """What becomes of the learning rate, if the optimizer has one."""
+    return [CosineDecay()] if recipe.decay and optimizer.has_lr else []
+
+
 def run(settings, sets, model, optimizer, folder, progress, resuming):
     """Train, and write what came of it, also after Ctrl-C and after a loss that became NaN."""
     recipe = settings.recipe
@@ -128,8 +134,8 @@ def run(settings, sets, model, optimizer, folder, progress, resuming):
         try:
             history = fit(
                 model, x, target, recipe.epochs, None if optimizer.full_batch else recipe.batch_size, optimizer,
-                loss=recipe.loss, validation_data=(x_test, test_target), seed=settings.seed, callbacks=[checkpoint],
-                progress=progress,
+                loss=recipe.loss, validation_data=(x_test, test_target), seed=settings.seed,
+                callbacks=[*schedules(recipe, optimizer), checkpoint], progress=progress,
             )  # fmt: skip
         except TrainingError as error:
             history, trouble = error.history, error

@@ -1,4 +1,4 @@
-"""What a trained run is used for from the command line: its error on other data, and reconstructions."""
+"""What is shown to a trained run: the examples it is shown, and reconstructions."""
 
 from pathlib import Path
 
@@ -9,7 +9,6 @@ from ..datasets import load as load_data
 from ..datasets.own import load_for_evaluation
 from ..errors import RangeError, ShapeError
 from ..files import writing
-from ..metrics import mean_baseline, predicted_labels, reconstruction_error
 from ..plots import draw_reconstructions, new_figure
 from ..saving import load
 from .folder import RunFolder
@@ -35,36 +34,19 @@ def examples_of(command, settings, data, labels):
     data, labels = (recipe.data, labels or recipe.labels) if is_own else (data, labels)
     x, y = load_data(data, labels)[1] if is_own else load_for_evaluation(data, labels)
     which = "held-out examples" if is_own else "examples"
-    if x.shape[1:] != settings.example_shape:
-        raise ShapeError(
-            f"{command}: the run was trained on examples of shape {settings.example_shape}, those of {data} have "
-            f"{x.shape[1:]}. Give data of that shape, or train a run on these."
-        )
+    refuse_other_shape(command, settings, data, x)
     x = as_data(f"{command}: {data}", x)
     check_values(f"{command}: {data}", x, unit_interval=recipe.output == "sigmoid")
     return x, y, which, data
 
 
-def evaluate(path, *, data=None, labels=None):
-    """The error of a trained run on its held-out data, or on others.
-
-    Returns
-    -------
-    dict
-        ``mse`` (and ``bce``, if it was trained with that) or ``accuracy``, and the number of examples.
-    """
-    model, settings = open_run("evaluate", path)
-    recipe = settings.recipe
-    x, y, which, data = examples_of("evaluate", settings, data, labels)
-    result = {"run": str(path), "recipe": recipe.name, "data": data, "which": which, "examples": len(x)}
-    if recipe.task == "classify":
-        if y is None:
-            raise RangeError(f"evaluate: {data} has no labels, and the run is a classifier. Give --labels FILE.")
-        return result | {"accuracy": float(np.mean(predicted_labels(model, x) == np.asarray(y)))}
-    result["mse"] = reconstruction_error(model, x)
-    if recipe.loss == "bce":
-        result["bce"] = reconstruction_error(model, x, "bce")
-    return result | {"mean_mse": mean_baseline(x, x)}
+def refuse_other_shape(command, settings, data, x):
+    """Refuse examples of another shape than the run was trained on."""
+    if x.shape[1:] != settings.example_shape:
+        raise ShapeError(
+            f"{command}: the run was trained on examples of shape {settings.example_shape}, those of {data} have "
+            f"{x.shape[1:]}. Give data of that shape, or train a run on these."
+        )
 
 
 def reconstruct(path, *, data=None, out, overwrite=False):

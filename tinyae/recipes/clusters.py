@@ -1,0 +1,25 @@
+"""A recipe whose code falls into clusters that are much like the labels, which it never sees."""
+
+from .recipe import Recipe
+
+RECIPES = [
+    Recipe(
+        name="clusters",
+        about="a code of 10 numbers of MNIST for k-means, 784-500-500-10, from pictures that are moved at random",
+        data="mnist",
+        widths=(500, 500, 10),
+        activation="relu",
+        code_activation=None,
+        output="sigmoid",
+        init="he",
+        loss="mse",
+        optimizer="adam",
+        lr={"adam": 1e-3, "rmsprop": 3e-4, "adagrad": 1e-2, "momentum": 1.0, "sgd": 10.0, "gd": 10.0},
+        batch_size=128,
+        epochs=10,
+        model="InvariantAutoencoder",
+        model_settings={"shift": 3.0, "angle": 15.0, "scale": 0.2, "slant": 0.3},
+        expected="TO BE SEEN",
+        source="our own; the moves are those of Guo, Zhu, Liu and Yin (2018)",
+    ),
+]
