@@ -211,6 +211,21 @@ def test_codes_that_are_whole_numbers_are_stored_as_they_are(tmp_path, rng):
     assert not (tmp_path / "y.tae").exists()
 
 
+def test_a_vector_quantised_model_needs_no_quantiser(tmp_path, images):
+    ta.manual_seed(0)
+    model = ta.VQAutoencoder(
+        ta.Sequential(ta.Flatten(), ta.Dense(64, 12)),
+        ta.Sequential(ta.Dense(12, 64), ta.Reshape(8, 8, 1)),
+        codes=16,
+        size=4,
+    )
+    model.fit(images, epochs=2, progress=False)
+    made = ta.compress(model, images, tmp_path / "x.tae")
+    assert made["code_shape"] == [3] and made["bits"] <= 4
+    assert np.array_equal(read_codes(tmp_path / "x.tae"), model.encode(images))
+    assert np.array_equal(ta.decompress(model, tmp_path / "x.tae"), model.reconstruct(images))
+
+
 def test_a_code_may_be_a_map(tmp_path, images):
     ta.manual_seed(0)
     model = ta.Autoencoder(
