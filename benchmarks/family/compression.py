@@ -71,7 +71,8 @@ def kept_its_promise(model, x_test, x, path):
     same = same and np.allclose(again, model.decode(codes.astype(np.float32)), atol=1e-6)
     with open(path, "rb") as file:
         content = file.read()
-    for changed in (content[:-1], content[:2000] + bytes([content[2000] ^ 1]) + content[2001:]):
+    middle = len(content) // 2
+    for changed in (content[:-1], content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]):
         with open(path, "wb") as file:
             file.write(changed)
         same = same and is_refused(model, path)
