@@ -69,6 +69,8 @@ from .models import (
     VQAutoencoder,
 )
 from .models.active_units import PosteriorCollapseWarning
+from .models.contractive import jacobian_norm
+from .models.denoising import denoising_errors
 from .models.latent import latent_grid
 from .models.pretraining import pretrain
 from .nn import (
@@ -210,6 +212,7 @@ __all__ = [
     "conv_block",
     "cross_entropy",
     "datasets",
+    "denoising_errors",
     "decompress",
     "elu",
     "evaluate",
@@ -219,6 +222,7 @@ __all__ = [
     "get_backend",
     "get_matmul_precision",
     "get_num_threads",
+    "jacobian_norm",
     "kl_divergence",
     "latent_grid",
     "leaky_relu",

@@ -175,7 +175,7 @@ def refuse_shared_tensors(model):
             if isinstance(value, Tensor) and owners.setdefault(id(value), module) is not module:
                 raise StateError(
                     f"save: {module!r} shares its {name} with {owners[id(value)]!r}; a file would make two of it. "
-                    "Use one layer in both places, or save model.state_dict() yourself."
+                    "Use one layer in both places, TiedDense for its transpose, or save model.state_dict() yourself."
                 )
 
 

@@ -22,8 +22,8 @@ IN_ORDER = (
     "looking",
     "denoising",
     "generating",
-    "compressing",
     "anomalies",
+    "compressing",
     "text",
     "about",
 )  # the files with the commands; so they stand in the help

@@ -15,8 +15,8 @@ from .training import resume, train
 from .using import reconstruct
 
 __all__ = [
-    "compare", "comparison_table", "compress", "decompress", "denoise", "evaluate", "find_anomalies", "inspect", "map_run", "rates",
-    "rates_table", "reconstruct", "report", "report_anomalies", "report_compression", "report_decompression", "report_denoising",
-    "report_evaluation", "report_inspection", "report_map", "report_search", "resume", "search", "search_text",
-    "text_report", "train",
+    "compare", "comparison_table", "compress", "decompress", "denoise", "evaluate", "find_anomalies", "inspect",
+    "map_run", "rates", "rates_table", "reconstruct", "report", "report_anomalies", "report_compression",
+    "report_decompression", "report_denoising", "report_evaluation", "report_inspection", "report_map",
+    "report_search", "resume", "search", "search_text", "text_report", "train",
 ]  # fmt: skip
