@@ -443,3 +443,15 @@ def test_the_digit_zero_among_all_others():
     scores = detector.score_samples(x_test)
     assert area(scores[y_test == 0], scores[y_test != 0]) > 0.98
     assert 0.03 < (scores[y_test == 0] < detector.threshold).mean() < 0.08
+
+
+def test_a_model_on_another_backend(rng, backend):
+    x = surface(rng, 100).astype(np.float32)
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    ta.manual_seed(0)
+    here = model()
+    there = ta.Autoencoder.from_config(**here.config()).to(backend)
+    detector = AnomalyDetector(there, epochs=2).fit(x)
+    assert there.backend is backend and isinstance(detector.score_samples(x), np.ndarray)
+    assert detector.error_map(x).shape == x.shape and np.isfinite(detector.threshold)
+    assert detector.score_samples(backend.asarray(x)) == pytest.approx(detector.score_samples(x))
