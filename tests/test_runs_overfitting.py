@@ -54,9 +54,9 @@ def test_each_remedy_is_what_it_says(monkeypatch):
         return ta.fit(model, x, y, *arguments, **options)
 
     monkeypatch.setattr(overfitting, "fit", spy)
-    for name, remedy in REMEDIES.items():
-        sets = parts_of(DIGITS, 40)
-        overfitting.one_remedy(overfitting.replace(DIGITS, epochs=1), remedy, sets, 0, False)
+    sets, recipe = parts_of(DIGITS, 40), overfitting.replace(DIGITS, epochs=1)
+    for name in REMEDIES:
+        overfitting.one_remedy(recipe, REMEDIES[name], sets, 0, False)
     plain = ["Flatten", "Dense", "Dense", "Dense", "Dense", "Reshape"]
     dropped = ["Flatten", "Dense", "Dropout", "Dense", "Dense", "Dropout", "Dense", "Reshape"]
     noisy = ["Flatten", "GaussianNoise", *plain[1:]]

@@ -23,6 +23,7 @@ IN_ORDER = (
     "looking",
     "denoising",
     "generating",
+    "anomalies",
     "compressing",
     "text",
     "about",

@@ -1,5 +1,6 @@
 """What the commands do, one file each: train, resume, compare, evaluate, and what a trained model is used for."""
 
+from .anomalies import anomalies, report_anomalies
 from .comparing import compare, comparison_table
 from .compressing import compress, decompress, report_compression, report_decompression
 from .denoising import denoise, report_denoising
@@ -15,8 +16,13 @@ from .training import resume, train
 from .using import reconstruct
 
 __all__ = [
+<<<<<<< HEAD
     "compare", "comparison_table", "compress", "decompress", "denoise", "evaluate", "inspect", "map_run", "overfit",
     "overfitting_table", "rates", "rates_table", "reconstruct", "report", "report_compression",
+=======
+    "anomalies", "compare", "comparison_table", "compress", "decompress", "denoise", "evaluate", "inspect",
+    "map_run", "rates", "rates_table", "reconstruct", "report", "report_anomalies", "report_compression",
+>>>>>>> 87fcc5fbe8c0be83a150313f32740f1c8c467ced
     "report_decompression", "report_denoising", "report_evaluation", "report_inspection", "report_map",
     "report_search", "resume", "search", "search_text", "text_report", "train",
 ]  # fmt: skip
