@@ -16,13 +16,8 @@ from .training import resume, train
 from .using import reconstruct
 
 __all__ = [
-<<<<<<< HEAD
-    "compare", "comparison_table", "compress", "decompress", "denoise", "evaluate", "inspect", "map_run", "overfit",
-    "overfitting_table", "rates", "rates_table", "reconstruct", "report", "report_compression",
-=======
-    "anomalies", "compare", "comparison_table", "compress", "decompress", "denoise", "evaluate", "inspect",
-    "map_run", "rates", "rates_table", "reconstruct", "report", "report_anomalies", "report_compression",
->>>>>>> 87fcc5fbe8c0be83a150313f32740f1c8c467ced
-    "report_decompression", "report_denoising", "report_evaluation", "report_inspection", "report_map",
-    "report_search", "resume", "search", "search_text", "text_report", "train",
+    "anomalies", "compare", "comparison_table", "compress", "decompress", "denoise", "evaluate", "inspect", "map_run",
+    "overfit", "overfitting_table", "rates", "rates_table", "reconstruct", "report", "report_anomalies",
+    "report_compression", "report_decompression", "report_denoising", "report_evaluation", "report_inspection",
+    "report_map", "report_search", "resume", "search", "search_text", "text_report", "train",
 ]  # fmt: skip
