@@ -63,7 +63,7 @@ RECIPES = [
         lr={**LR, "adam": 5e-3, "momentum": 0.3, "sgd": 1.0, "gd": 2.0},
         batch_size=64,
         epochs=60,
-        expected="",
+        expected="3.6 to 3.7 of 128 units on for one digit, mean activity 0.087, held-out MSE 0.0052 to 0.0058 (without the penalty 62 to 64 units, 0.0021)",
         source="Ng, Sparse autoencoder, CS294A lecture notes (2011); our own strength",
     ),
 ]
