@@ -23,7 +23,8 @@ RECIPES = [
         lr=LR,
         batch_size=128,
         epochs=10,
-        expected="",
+        expected="5.7 of 256 units on for one digit, mean activity 0.066, all alive; held-out MSE 0.0048 (PCA with 256 components: "
+        "0.0014, with all of them on)",
         source="Ng, Sparse autoencoder, CS294A lecture notes (2011); our own strength",
     ),
     Recipe(
