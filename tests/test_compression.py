@@ -211,6 +211,21 @@ def test_codes_that_are_whole_numbers_are_stored_as_they_are(tmp_path, rng):
     assert not (tmp_path / "y.tae").exists()
 
 
+def test_a_vector_quantised_model_needs_no_quantiser(tmp_path, images):
+    ta.manual_seed(0)
+    model = ta.VQAutoencoder(
+        ta.Sequential(ta.Flatten(), ta.Dense(64, 12)),
+        ta.Sequential(ta.Dense(12, 64), ta.Reshape(8, 8, 1)),
+        codes=16,
+        size=4,
+    )
+    model.fit(images, epochs=2, progress=False)
+    made = ta.compress(model, images, tmp_path / "x.tae")
+    assert made["code_shape"] == [3] and made["bits"] <= 4
+    assert np.array_equal(read_codes(tmp_path / "x.tae"), model.encode(images))
+    assert np.array_equal(ta.decompress(model, tmp_path / "x.tae"), model.reconstruct(images))
+
+
 def test_a_code_may_be_a_map(tmp_path, images):
     ta.manual_seed(0)
     model = ta.Autoencoder(
@@ -329,6 +344,10 @@ def test_wrong_input_is_refused_and_nothing_is_written(digits_model, images, tmp
     refused(FileWriteError, "there is no folder", digits_model, images, tmp_path / "no" / "x.tae")
     flat = ta.Autoencoder(digits_model.encoder, ta.Sequential(*list(digits_model.decoder.layers)[:-1]))
     refused(ShapeError, r"makes \(64,\) of examples of shape \(8, 8, 1\)", flat, images, path)
+    kept = digits_model.decoder[1].bias.data[3]
+    digits_model.decoder[1].bias.data[3] = np.nan
+    refused(RangeError, "error of the reconstruction is not finite", digits_model, images, path)
+    digits_model.decoder[1].bias.data[3] = kept
     digits_model.encoder[1].weight.data[0, 0] = np.inf
     refused(RangeError, "codes are NaN or infinite", digits_model, images, path)
     monkeypatch.setitem(__import__("sys").modules, "constriction", None)

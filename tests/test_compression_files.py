@@ -175,6 +175,24 @@ def test_forged_headers_are_refused(digits_model, file, name, value):
     tracemalloc.stop()
 
 
+def test_a_code_too_wide_for_any_file_takes_no_memory(digits_model, file):
+    header, _ = taken_apart(file)
+    wide = {"ranges": None, "counts": [[1]], "bits": 1, "code_shape": [1 << 27], "examples": 1}
+    forged(file, {**header, **wide}, struct.pack("<II", 0, 0))
+    tracemalloc.start()
+    with pytest.raises(DataFileError, match="larger than any that is written"):
+        ta.decompress(digits_model, file)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+def test_more_examples_than_there_are_blocks_for_are_refused_at_once(file, monkeypatch):
+    header, payload = taken_apart(file)
+    never_decoded(monkeypatch)
+    with pytest.raises(DataFileError, match="too few bytes for 1,000,000,000 examples"):
+        read_codes(forged(file, {**header, "examples": 10**9}, payload))
+
+
 def test_a_header_that_is_missing_something_or_is_none_is_refused(digits_model, file):
     header, payload = taken_apart(file)
     for name in header:

@@ -14,7 +14,7 @@ from .errors import BackendError
 from .kernels.about import kernel_state
 
 LIBRARIES = ("numpy", "numba", "scipy", "safetensors", "tqdm", "click", "scikit-learn", "matplotlib", "pillow",
-             "pooch", "tensorboardX")  # fmt: skip
+             "pooch", "tensorboardX", "constriction")  # fmt: skip
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS",
                    "NUMBA_THREADING_LAYER")  # fmt: skip
 

@@ -1,7 +1,8 @@
 """Compression of the MNIST test set: codes of five sizes, quantised and entropy-coded into real files, beside PCA.
 
-PCA has as many components, the same quantiser and the same entropy coder, and is compared at as many bits per image, between its points
-by interpolation. ``python -m benchmarks.family.compression rates.png`` writes the picture, with JPEG and PNG, for seed 0.
+PCA has as many components, the same quantiser and the same entropy coder, and is compared at as many bits per image,
+between its points by interpolation. ``python -m benchmarks.family.compression rates.png`` writes the picture, with JPEG
+and PNG, for seed 0.
 """
 
 import os
@@ -70,7 +71,8 @@ def kept_its_promise(model, x_test, x, path):
     same = same and np.allclose(again, model.decode(codes.astype(np.float32)), atol=1e-6)
     with open(path, "rb") as file:
         content = file.read()
-    for changed in (content[:-1], content[:2000] + bytes([content[2000] ^ 1]) + content[2001:]):
+    middle = len(content) // 2
+    for changed in (content[:-1], content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]):
         with open(path, "wb") as file:
             file.write(changed)
         same = same and is_refused(model, path)

@@ -19,8 +19,9 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an ex
 def compress(run, source, out, as_json, quiet, **options):
     """Write the codes that RUN has for IN, quantised and entropy-coded, to the file OUT.
 
-    IN is a data set (its test part), a .npy, .npz or .csv file, a folder of images, or one image. The file holds what is
-    needed to see that it is whole and that the model is the right one, and the error that it promises; not the model.
+    IN is a data set (its test part), a .npy, .npz or .csv file, a folder of images, or one image. The file holds what
+    is needed to see that it is whole and that the model is the right one, and the error that it promises; not the
+    model.
     """
     from ..runs import compress, report_compression
 
@@ -38,8 +39,8 @@ def compress(run, source, out, as_json, quiet, **options):
 def decompress(run, source, out, as_json, quiet, **options):
     """Decode the file IN, which tinyae compress has written with the same RUN, to OUT.
 
-    OUT ends in .npy (all examples) or .png (images, the first 1,024 on a sheet). A file that is cut off, changed, or of another
-    model is refused.
+    OUT ends in .npy (all examples) or .png (images, the first 1,024 on a sheet). A file that is cut off, changed, or of
+    another model is refused.
     """
     from ..runs import decompress, report_decompression
 
@@ -49,7 +50,7 @@ def decompress(run, source, out, as_json, quiet, **options):
 @commands.command(short_help="Bits against error: runs, PCA, JPEG and PNG; a table, a plot.")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path())
 @data_option
-@click.option("--bits", default="1,2,3,4,5,6,8", show_default=True, help="Numbers of bits, with commas between them.")
+@click.option("--bits", default="2,3,4,5,6,8", show_default=True, help="Numbers of bits, with commas between them.")
 @click.option("--out", type=click.Path(), help="Folder to write; by default a new runs/rates-N.")
 @kernels_option
 @json_option

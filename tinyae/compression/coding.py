@@ -4,8 +4,8 @@
    \\qquad \\text{file} \\to i \\to \\hat z \\xrightarrow{\\text{decoder}} \\hat x
 
 What is lost is lost in two places: in the code, which is smaller than x, and in the quantiser. The entropy coder loses
-nothing. The same with learnt probabilities, and a quantiser that is trained along: Ballé, Laparra and Simoncelli, "End-to-end
-optimized image compression" (2017).
+nothing. The same with learnt probabilities, and a quantiser that is trained along: Ballé, Laparra and Simoncelli,
+"End-to-end optimized image compression" (2017).
 """
 
 import math
@@ -40,23 +40,24 @@ def compress(
     model : Module with ``encode`` and ``decode``
         An autoencoder that is saved by ``ta.save``. It is not in the file: who decompresses needs it too.
     x : array (N, ...)
-        A memory-mapped array may be larger than memory; only the symbols are held, one or two bytes for each code unit.
+        A memory-mapped array may be larger than memory: only the symbols are held, two bytes for each code unit.
     path : str or Path
         By custom ``*.tae``; replaced if it exists.
     bits : int, optional
         For each code unit, 1 to 16; 4 by default. Not for a model whose codes are whole numbers, such as a
         vector-quantised one: they are stored as they are.
     fit_on : array (M, ...), optional
-        Examples for whose codes the ranges are chosen, best the training data; by default x itself. What lies outside of
-        a range is clipped, and the promised error counts it.
+        Examples for whose codes the ranges are chosen, best the training data; by default x itself. What lies outside
+        of a range is clipped, and the promised error counts it.
 
     Returns
     -------
     dict
-        ``bytes`` of the file and of its ``parts``, ``bits_per_example`` (8 bytes / N), ``entropy_bits`` (what a perfect coder would
-        need for the symbols, by the stored counts), ``bits``, ``code_shape``, ``examples``; ``mse``, the mean squared error of the reconstruction
-        over all numbers, and ``mse_at_most``, which the file promises; ``worst_mse_at_most``, the same for each example;
-        ``clipped``, the share of code units outside of their range.
+        ``bytes`` of the file and of its ``parts``; ``bits_per_example``, 8 bytes / N; ``entropy_bits``, what a perfect
+        coder would need for all symbols, by the stored counts; ``bits``, ``code_shape``, ``examples``; ``mse``, the
+        mean squared error of the reconstruction over all numbers, and ``mse_at_most``, which the file promises;
+        ``worst_mse_at_most``, what it promises for each single example; ``clipped``, the share of code units outside of
+        their range.
 
     Raises
     ------
@@ -92,6 +93,10 @@ def compress(
     size = int(symbols.max()) + 1 if quantiser is None else 2**quantiser.bits
     tables = best_tables(symbols, size)
     mse, worst = float(errors.mean()), float(errors.max())
+    if not math.isfinite(mse):
+        raise RangeError(
+            "compress: the error of the reconstruction is not finite. Train the model again, or scale the data."
+        )
     header = {
         "examples": len(x),
         "example_shape": list(x.shape[1:]),
@@ -232,7 +237,8 @@ def decoded(model, codes):
             codes = codes.astype(model.dtype)
         if not np.isfinite(codes).all():
             raise RangeError(f"codes that are too large for {model.dtype}")
-    return model.backend.to_host(model.decode(model.backend.asarray(codes)))
+    with np.errstate(all="ignore"):
+        return model.backend.to_host(model.decode(model.backend.asarray(codes)))
 
 
 def sample_of_codes(model, x):

@@ -8,9 +8,9 @@
     payload    blocks, one after the other: length (4 bytes), CRC-32 of the symbols (4 bytes), the entropy-coded symbols
     32 bytes   SHA-256 of all before
 
-Numbers are little-endian. A file that was cut off or changed does not have the SHA-256 at its end. One that somebody made on purpose
-may have it, so the header is checked too: no number in it makes a reader take more memory than the file's own
-length allows for.
+Numbers are little-endian. A file that was cut off or changed does not have the SHA-256 at its end. One that somebody
+made on purpose may have it, so the header is checked too: no number in it makes a reader take more memory than the
+file's own length allows for.
 """
 
 import hashlib

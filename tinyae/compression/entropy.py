@@ -1,10 +1,10 @@
 """Entropy coding: symbols that are frequent get few bits, rare ones many.
 
 A symbol of probability p costs :math:`-\\log_2 p` bits, so N symbols drawn with these probabilities cost N times their
-entropy; no code without loss needs less on the average (Shannon, 1948). A range coder comes within a fraction of a percent
-of that, as it need not give each symbol a whole number of bits: Martin, "Range encoding" (1979). It is taken from the library
-``constriction`` (Bamler, 2022), which computes with integers once it knows the probabilities. They are given by counts, which are
-stored beside the symbols, so that every machine has the same ones.
+entropy; no code without loss needs less on the average (Shannon, 1948). A range coder comes within a fraction of a
+percent of that, as it need not give each symbol a whole number of bits: Martin, "Range encoding" (1979). It is taken
+from the library ``constriction`` (Bamler, 2022), which computes with integers once it knows the probabilities. They are
+given by counts, which are stored beside the symbols, so that every machine has the same ones.
 """
 
 import json

@@ -5,8 +5,8 @@
     i = \\left\\lfloor \\frac{z - a}{\\Delta} \\right\\rfloor, \\qquad
     \\hat z = a + \\left(i + \\tfrac12\\right) \\Delta, \\qquad \\Delta = \\frac{b - a}{2^B}
 
-Every code unit has a range [a, b] of its own. What lies outside is given the nearest cell. A wide range has wide cells, a
-narrow one cuts off the rare large numbers; between the two lies a range with the smallest squared error: Max,
+Every code unit has a range [a, b] of its own. What lies outside is given the nearest cell. A wide range has wide cells,
+a narrow one cuts off the rare large numbers; between the two lies a range with the smallest squared error: Max,
 "Quantizing for minimum distortion" (1960). Gray and Neuhoff, "Quantization" (1998), tell the whole story.
 """
 

@@ -1,7 +1,7 @@
 """Rate and distortion: how many bits an example costs, and what error is left, beside PCA, JPEG and PNG.
 
-A rate-distortion curve has one point for each number of bits of a code unit. Both numbers are measured on real files: their size, and the
-error of what they decode to. Cover and Thomas, "Elements of Information Theory" (2006), chapter 10.
+A rate-distortion curve has one point for each number of bits of a code unit. Both numbers are measured on real files:
+their size, and the error of what they decode to. Cover and Thomas, "Elements of Information Theory" (2006), chapter 10.
 """
 
 import io
@@ -134,7 +134,8 @@ def at_equal_bits(points: Sequence[dict[str, Any]], others: Sequence[dict[str, A
 def image_files(x: Any) -> dict[str, list[dict[str, Any]]]:
     """What images (N, H, W, C) with values in [0, 1] cost as JPEG and PNG: {label: points}, as ``rate_distortion`` gives them.
 
-    Once as a file for each image, which for small images is mostly header (of IMAGES of them, evenly spread), and once as one sheet with all.
+    Once as a file for each image, which for small images is mostly header (of IMAGES of them, evenly spread), and once
+    as one sheet with all.
     """
     try:
         import PIL.Image  # noqa: F401 (used below)

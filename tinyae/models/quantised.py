@@ -1,13 +1,13 @@
 r"""An autoencoder whose code bears being rounded.
 
-A quantiser puts every number of the code into the middle of its cell: it moves it by at most half of a cell's width. Its
-derivative is 0 almost everywhere, so it cannot be trained through. But noise can, and noise that is uniform and as wide as a cell
-looks to the decoder like the quantiser's error:
+A quantiser puts every number of the code into the middle of its cell: it moves it by at most half of a cell's width.
+Its derivative is 0 almost everywhere, so it cannot be trained through. But noise can, and noise that is uniform and as
+wide as a cell looks to the decoder like the quantiser's error:
 
 .. math:: \hat x = g(f(x) + \varepsilon), \qquad \varepsilon_k \sim U\left(-\tfrac{w}{2} \sigma_k, \tfrac{w}{2} \sigma_k\right)
 
-:math:`\sigma_k` is the standard deviation of code unit k in the batch. Without it the encoder would only have to make its
-code larger for the noise to be nothing.
+:math:`\sigma_k` is the standard deviation of code unit k in the batch. Without it the encoder would only have to make
+its code larger for the noise to be nothing.
 
 Ballé, Laparra and Simoncelli, "End-to-end optimized image compression" (2017), section 3.
 """
@@ -33,8 +33,8 @@ class QuantisedAutoencoder(Autoencoder):
     ----------
     encoder, decoder : Module
     width : float
-        w, how wide the noise is, in standard deviations of a code unit. A range of five standard deviations has cells as
-        wide as 5 / 2**bits: 0.3 for 4 bits, 0.6 for 3.
+        w, how wide the noise is, in standard deviations of a code unit. A range of five standard deviations has cells
+        as wide as 5 / 2**bits: 0.3 for 4 bits, 0.6 for 3.
     """
 
     def __init__(self, encoder: Module, decoder: Module, width: float = 0.5) -> None:

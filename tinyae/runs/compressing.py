@@ -81,8 +81,8 @@ def compress(path, source, out, *, bits=None, overwrite=False):
     Returns
     -------
     dict
-        As ``tinyae.compress``; with the run, the data, and ``raw_bytes``, what the examples take as they are (pixels: one
-        byte each).
+        As ``tinyae.compress``; with the run, the data, and ``raw_bytes``, what the examples take as they are (pixels:
+        one byte each).
     """
     refuse_existing("compress", out, overwrite)
     model, settings = open_autoencoder("compress", path)

@@ -12,15 +12,16 @@ from .reporting import short
 from .using import examples_of
 
 
-def rates(paths, *, data=None, bits=(1, 2, 3, 4, 5, 6, 8), out=None, progress=False):
+def rates(paths, *, data=None, bits=(2, 3, 4, 5, 6, 8), out=None):
     """The rate-distortion curves of runs, of PCA with as many components, and of JPEG and PNG where the data are images.
 
     Returns
     -------
     dict
-        ``curves``, one dict each: ``label``, ``kind`` ("autoencoder", "pca", "JPEG", "PNG"), ``code_size``, ``model_bytes``,
-        ``points`` (``bits_per_example`` without the model, ``with_model`` with its share of the model, ``mse``, ...);
-        ``comparison``, each run beside PCA at equal bits; ``out``, the folder with ``rates.json`` and ``rates.png``.
+        ``curves``, one dict each: ``label``, ``kind`` ("autoencoder", "pca", "JPEG", "PNG"), ``code_size``,
+        ``model_bytes``, ``points`` (``bits_per_example`` without the model, ``with_model`` with its share of the model,
+        ``mse``, ...); ``comparison``, each run beside PCA at equal bits; ``out``, the folder with ``rates.json`` and
+        ``rates.png``.
     """
     bits = listed_bits(bits)
     new_figure(1, 1)
