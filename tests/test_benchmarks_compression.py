@@ -32,7 +32,10 @@ def test_the_rows(small):
     assert sorted(beside.numbers["autoencoder"][0]) == [2, 8] and sorted(beside.numbers["pca"]) == [2, 8, 32]
     for size in (2, 8):
         point = beside.numbers["autoencoder"][0][size][2]
-        assert f"{size}: {point['mse']:.4f} against" in beside.seen and f"{point['bits_per_example']:.1f} bits" in beside.seen
+        assert (
+            f"{size}: {point['mse']:.4f} against" in beside.seen
+            and f"{point['bits_per_example']:.1f} bits" in beside.seen
+        )
     assert len(everything.numbers["ratios"][0][2]) == 3 and f"{size}: " in sizes.seen
 
 

@@ -189,6 +189,26 @@ evaluate run --data x.npy                                       | trained on exa
 evaluate run --data nowhere.npy                                 | there is no file or folder nowhere.npy
 evaluate classifier --data images.npy                           | has no labels
 evaluate classifier --data images.npy --labels short.npy        | 40 examples, but there are 30 labels
+evaluate run classifier                                         | has the task
+evaluate run --seeds 1,x                                        | expected whole numbers with commas
+evaluate run --full --limit 3                                   | --limit is 3
+evaluate classifier --full                                      | --full looks at codes
+map missing                                                     | there is no folder 'missing'
+map no-model                                                    | has no model yet
+map run --by umap                                               | unknown way to map codes 'umap'
+map run --by model                                              | only those of 2
+map run --limit 0                                               | --limit is 0
+map run --out a.jpg                                             | ends in .jpg; expected a picture
+map run --data x.npy                                            | trained on examples of shape (8, 8, 1)
+map classifier                                                  | has no code
+search run                                                      | Missing argument
+search run 360                                                  | expected 0 to 359
+search run nowhere.png                                          | there is no file nowhere.png
+search run other.npy                                            | trained on examples of shape (8, 8, 1)
+search run text.csv                                             | cannot be read as an image
+search run 3 --k 0                                              | --k is 0
+search run 3 --among all                                        | unknown part to search
+search classifier 3                                             | has no code
 reconstruct run                                                 | Missing option '--out'
 reconstruct run --out a.jpg                                     | ends in .jpg; expected a picture
 reconstruct run --out a                                         | ends in nothing

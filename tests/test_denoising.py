@@ -76,6 +76,21 @@ def test_the_same_training_on_a_device(noise, device, images):
     assert np.allclose(here.encode(images), there.to("numpy").encode(images), atol=1e-3)
 
 
+def test_on_a_device_the_noise_of_val_loss_costs_no_read(device, images):
+    counted = []
+
+    class Count(ta.Callback):
+        def on_train_begin(self):
+            counted.append(device.reads)
+
+        def on_train_end(self):
+            counted.append(device.reads)
+
+    for ae in (model(), plain(model())):
+        quick(ae.to(device), images, 3, batch_size=8, validation_data=images[:20], callbacks=[Count()])
+    assert counted[1] - counted[0] == counted[3] - counted[2]
+
+
 @noises
 def test_val_loss_measures_denoising_with_noise_that_stays(noise, images):
     ae = model(noise)
@@ -157,9 +172,11 @@ def test_from_parts():
     parts = [ta.Flatten(), ta.Dense(64, 3)], [ta.Dense(3, 64), ta.Reshape(8, 8, 1)]
     ae = ta.DenoisingAutoencoder.from_parts(*parts, noise="gaussian", strength=0.2, clip=[0, 1])
     assert repr(ae.noise) == repr(ta.GaussianNoise(0.2, (0, 1)))
-    assert repr(ta.DenoisingAutoencoder.from_parts(*parts, "masking", 0.3).noise) == repr(ta.MaskingNoise(0.3))
+    assert repr(ta.DenoisingAutoencoder.from_parts(*parts, noise="masking", strength=0.3).noise) == repr(
+        ta.MaskingNoise(0.3)
+    )
     with pytest.raises(RangeError, match="unknown noise 'pepper'"):
-        ta.DenoisingAutoencoder.from_parts(*parts, "pepper")
+        ta.DenoisingAutoencoder.from_parts(*parts, noise="pepper")
 
 
 def test_a_noise_of_ones_own(images):

@@ -137,6 +137,26 @@ def test_a_code_that_is_the_label_and_one_that_knows_nothing(rng):
     assert middle(result, "ari") < 0.2 and middle(result, "clustering_accuracy") < 0.6
 
 
+def test_probes_are_fitted_on_train_and_clusters_found_in_the_held_out(rng):
+    x, y = examples(rng)
+    wrong = (y[60:] + 1) % 3
+    result = ta.evaluate(Known(first_columns(36)), x[:60], y[:60], train=(x[60:], wrong), k=5)
+    assert all(middle(result, name) == 0 for name in ("knn_accuracy", "linear_accuracy", "precision"))
+    assert middle(result, "clustering_accuracy") == 1
+    lost = rng.integers(0, 3, 60)  # labels that mean nothing
+    result = ta.evaluate(Known(first_columns(36)), x[:60], y[:60], train=(x[60:], lost), k=5)
+    assert middle(result, "clustering_accuracy") == 1 and middle(result, "knn_accuracy") < 0.6
+
+
+def test_each_of_several_models_counts_with_its_median_over_the_seeds(rng):
+    x, y = rng.random((300, 6, 6, 1), dtype=np.float32), rng.integers(0, 3, 300)
+    models = [Known(first_columns(4)), Known(lambda x: first_columns(8)(x)[:, 4:])]
+    alone = [ta.evaluate(model, x, y, limit=60)["measures"]["nmi"]["model"] for model in models]
+    assert all(one["values"][0] != one["median"] for one in alone)  # else this would show nothing
+    together = ta.evaluate(models, x, y, limit=60)["measures"]["nmi"]["model"]
+    assert together["values"] == [one["median"] for one in alone]
+
+
 def test_the_code_is_compared_with_pca_of_its_size(rng):
     x, y = examples(rng)
     from sklearn.decomposition import PCA

@@ -1,5 +1,7 @@
 """The autoencoder that heeds no small moves: what a move is, when it happens, and what it does to the code."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -114,9 +116,11 @@ def test_images_move_in_training_only_and_targets_never():
 
     model, x = small(), np.random.default_rng(0).random((6, 8, 8, 1), dtype=np.float32)
     model.objective(ta.Tensor(x), ta.Tensor(x), loss)
+    model.objective(ta.Tensor(x), ta.Tensor(1 - x), loss)  # as of ta.fit(model, x, y)
     model.eval()
     model.objective(ta.Tensor(x), ta.Tensor(x), loss)
-    (moved_x, target), (plain_x, plain_target) = seen
+    (moved_x, target), (_, other_target), (plain_x, plain_target) = seen
+    assert np.array_equal(other_target, 1 - x)
     assert not np.allclose(moved_x, x) and np.array_equal(target, x)
     assert np.array_equal(plain_x, x) and np.array_equal(plain_target, x)
     assert np.array_equal(model.encode(x), model.encode(x))
@@ -175,3 +179,18 @@ def test_what_cannot_be_moved():
     for setting in ({"shift": -1}, {"angle": 200}, {"scale": 1}, {"slant": float("nan")}):
         with pytest.raises(RangeError, match=next(iter(setting))):
             small(**setting)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("TINYAE_DATA" not in os.environ, reason="needs MNIST: set TINYAE_DATA to a folder that has mnist/")
+def test_the_recipes_code_falls_into_the_digits():
+    from tinyae.evaluation.code_quality import cluster_measures
+    from tinyae.recipes import get_recipe
+
+    (x, _), (x_test, y_test) = ta.datasets.load_mnist()
+    recipe = get_recipe("clusters")
+    ta.manual_seed(0)
+    model = recipe.build((28, 28, 1))
+    model.fit(x, 4, recipe.batch_size, lr=recipe.lr["adam"], progress=False)  # of its 10 epochs, for time
+    found = cluster_measures(model.encode(x_test), y_test)
+    assert model.encode(x_test).shape == (10_000, 10) and found["clustering_accuracy"] >= 0.70 and found["nmi"] >= 0.65

@@ -24,7 +24,7 @@ FLOORS = [
     ["apply"],
     ["functional"],
     ["losses", "nn", "optimizer", "check"],
-    ["optim", "regularizers", "callbacks", "data", "metrics", "memory", "augmentation"],
+    ["optim", "regularizers", "callbacks", "data", "metrics", "memory", "augmentation", "scaling"],
     ["kernels", "image_quality"],
     ["program"],
     ["graph"],
@@ -32,10 +32,12 @@ FLOORS = [
     ["datasets", "steps"],
     ["training"],
     ["models"],
-    ["saving", "recipes", "info"],
+    ["saving", "recipes", "info", "residuals"],
     ["evaluation"],
     ["text"],
     ["compression"],
+    ["anomaly"],
+    ["sklearn"],
     ["runs"],
     ["cli"],
 ]
@@ -83,7 +85,8 @@ manual_seed mse_loss bce_with_logits_loss binary_cross_entropy cross_entropy kl_
 Reshape Dropout GaussianNoise MaskingNoise SaltAndPepper DenoisingAutoencoder SparseAutoencoder
 ContractiveAutoencoder Sequential GradientDescent SGD Momentum Adam Autoencoder fit EarlyStopping StopAtLoss Callback L1 L2
 check_gradients save load datasets batches History Conv2D Conv2DTranspose MaxPool2D AvgPool2D GlobalAvgPool2D UpSampling2D BatchNorm
-ZeroPad2D Crop2D conv2d conv2d_transpose conv_block max_pool2d avg_pool2d upsample_nearest upsample_bilinear pad2d batch_norm""".split()  # noqa: SIM905
+ZeroPad2D Crop2D conv2d conv2d_transpose conv_block max_pool2d avg_pool2d upsample_nearest upsample_bilinear pad2d batch_norm
+evaluate Evaluation cluster_codes clustering_accuracy map_codes nearest psnr ssim InvariantAutoencoder""".split()  # noqa: SIM905
 
 
 @pytest.mark.parametrize("name", PROMISED)

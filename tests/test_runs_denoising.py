@@ -8,6 +8,7 @@ import pytest
 
 import tinyae as ta
 from tinyae import runs
+from tinyae.errors import RangeError
 from tinyae.models.denoising import denoising_errors
 from tinyae.nn.noise import Noise
 from tinyae.recipes import get_recipe
@@ -182,3 +183,21 @@ def test_noise_in_words():
             return {}
 
     assert denoising.in_words(Mine()) == "Mine()"
+
+
+@pytest.mark.skipif("TINYAE_DATA" not in os.environ, reason="needs MNIST: set TINYAE_DATA to a folder that has mnist/")
+@pytest.mark.slow
+def test_one_epoch_on_mnist_reaches_what_is_asked_of_five():
+    quick_train("m", "denoising", epochs=1)
+    errors = runs.denoise("m")["errors"]
+    assert errors[MODEL]["bce"] <= 0.105 and errors[MODEL]["psnr"] >= errors[NOISY]["psnr"] + 6, errors
+    assert all(errors[MODEL]["psnr"] > found["psnr"] + 2 for name, found in errors.items() if name != MODEL)
+
+
+def test_noisy_examples_with_nan_are_named(trained):
+    x = held_out()[:20].copy()
+    x[3, 2, 5] = np.nan
+    np.save("nan.npy", x)
+    with pytest.raises(RangeError, match=r"denoise: .*nan.npy: 1 of 1280 values are NaN .*index \(3, 2, 5, 0\)"):
+        runs.denoise(trained, data="nan.npy", out="a.npy")
+    assert not Path("a.npy").exists()

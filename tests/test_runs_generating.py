@@ -129,3 +129,18 @@ def test_without_matplotlib_it_says_so_before_any_work(runs_of, tmp_path, monkey
     with pytest.raises(MissingLibraryError, match="matplotlib"):
         generate(runs_of / "vae", out=tmp_path / "a.png")
     generate(runs_of / "vae", out=tmp_path / "a.npy")
+
+
+def test_the_other_commands_know_a_variational_run(runs_of, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "again"
+    code, result, out, _ = tinyae(f"train vae-digits --epochs 1 --out {run} --json", monkeypatch, capsys)
+    assert code == 0 and "held out" in out and "reconstruction" in out and "2 of 2" in out
+    parts = [values["val"] for values in result["terms"].values()]
+    assert np.isclose(sum(parts), result["val_loss"], rtol=1e-6) and len(parts) == 2
+    assert tinyae(f"resume {run} --epochs 2 --json", monkeypatch, capsys)[0] == 0
+    assert ta.load(run).sample(3).tobytes() == ta.load(runs_of / "vae").sample(3).tobytes()
+    code, result, _, _ = tinyae(f"inspect {run} --json", monkeypatch, capsys)
+    assert code == 0 and "mu Dense" in [layer["layer"] for layer in result["layers"]]
+    assert tinyae(f"reconstruct {run} --out r.npy", monkeypatch, capsys)[0] == 0
+    assert tinyae(f"evaluate {run}", monkeypatch, capsys)[0] == 0

@@ -384,6 +384,11 @@ def test_a_state_of_other_codes_is_refused(images):
     with pytest.raises(StateError, match="misshapen: codebook is .9, 2., expected .12, 2."):
         model.load_state_dict(other.state_dict())
     assert weights(model) == before
+    state = dense(groups=5).state_dict()
+    state["usage"] = np.ones((5, 12), int)
+    with pytest.raises(StateError, match="misshapen: encoder.2.weight"):
+        model.load_state_dict(state)
+    assert weights(model) == before and model.usage.shape == (1, 12)
 
 
 @KINDS

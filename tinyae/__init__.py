@@ -6,6 +6,7 @@ Begin reading with ``ops/op.py`` and ``ops/arithmetic.py`` (what a gradient rule
 
 from typing import TYPE_CHECKING, Any
 
+from .anomaly import AnomalyDetector
 from .apply import apply
 from .augmentation import RandomRotation, RandomShift
 from .backend import SlowFloat64Warning, get_backend, get_matmul_precision, set_matmul_precision
@@ -68,6 +69,8 @@ from .models import (
     VQAutoencoder,
 )
 from .models.active_units import PosteriorCollapseWarning
+from .models.contractive import jacobian_norm
+from .models.denoising import denoising_errors
 from .models.latent import latent_grid
 from .models.pretraining import pretrain
 from .nn import (
@@ -129,6 +132,7 @@ __all__ = [
     "AdaGrad",
     "Adam",
     "AdversarialAutoencoder",
+    "AnomalyDetector",
     "Autoencoder",
     "AvgPool2D",
     "BatchNorm",
@@ -208,6 +212,7 @@ __all__ = [
     "conv_block",
     "cross_entropy",
     "datasets",
+    "denoising_errors",
     "decompress",
     "elu",
     "evaluate",
@@ -217,6 +222,7 @@ __all__ = [
     "get_backend",
     "get_matmul_precision",
     "get_num_threads",
+    "jacobian_norm",
     "kl_divergence",
     "latent_grid",
     "leaky_relu",

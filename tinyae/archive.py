@@ -16,7 +16,7 @@ from .files import write_whole
 
 VERSION = "1"
 ARRAY = "array of this name"  # marks the place of an array in the JSON part
-KINDS = {"tinyae.model": "model", "tinyae.checkpoint": "checkpoint"}
+KINDS = {"tinyae.model": "model", "tinyae.checkpoint": "checkpoint", "tinyae.detector": "detector"}
 
 
 def write_archive(path, kind, about, arrays, keep=None):
@@ -62,7 +62,8 @@ def read_archive(path, kind) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, 
             if about["format"] != kind:
                 raise ModelFileError(
                     f"load: {path} is a tinyae {KINDS[about['format']]}, not a {KINDS[kind]}. A model is read by load(path); "
-                    "training goes on from a checkpoint by fit(..., callbacks=[Checkpoint(path, resume=True)])."
+                    "a detector by AnomalyDetector.load(path); training goes on from a checkpoint by "
+                    "fit(..., callbacks=[Checkpoint(path, resume=True)])."
                 )
             if about.get("version") != VERSION:
                 raise ModelFileError(

@@ -6,9 +6,10 @@ r"""How good an image looks beside its original: PSNR, in dB, and SSIM, at most 
     \mathrm{SSIM} = \frac{(2 \mu_x \mu_y + c_1)(2 \sigma_{xy} + c_2)}
                          {(\mu_x^2 + \mu_y^2 + c_1)(\sigma_x^2 + \sigma_y^2 + c_2)}
 
-SSIM compares means, contrast and structure inside a small window that slides over the image: an image that is only a bit
-darker loses little, one that is smeared loses much, though both may have one mean squared error. Wang, Bovik, Sheikh and
-Simoncelli, "Image quality assessment: from error visibility to structural similarity" (2004), eq. 13. Computed by scikit-image.
+SSIM compares means, contrast and structure inside a small window that slides over the image: an image that is only a
+bit darker loses little, one that is smeared loses much, though both may have one mean squared error. Wang, Bovik,
+Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural similarity" (2004), eq. 13.
+Computed by scikit-image.
 """
 
 import math
@@ -27,8 +28,9 @@ BEST = 100.0  # dB: an image without any error would have infinitely many
 def psnr(prediction: Any, target: Any, peak: float = 1.0) -> float:
     """Peak signal-to-noise ratio in dB, the mean over examples; larger is better.
 
-    Shapes: prediction and target alike, (N, ...). An example's mean squared error is that over its pixels; one whose ratio
-    is above 100 dB counts as 100. ``peak`` is the largest value that a pixel can have: 1, or 255 for whole numbers.
+    Shapes: prediction and target alike, (N, ...). An example's mean squared error is that over its pixels; one whose
+    ratio is above 100 dB counts as 100. ``peak`` is the largest value that a pixel can have: 1, or 255 for whole
+    numbers.
 
     Raises
     ------
@@ -62,9 +64,10 @@ def ssim_window(height, width):
 def ssim(prediction: Any, target: Any, peak: float = 1.0) -> float:
     """Structural similarity, the mean over windows, channels and images; 1 for equal images.
 
-    Shapes: prediction and target alike, images (N, H, W) or (N, H, W, C). The window is the paper's, 11x11 pixels weighted by
-    a Gaussian with a standard deviation of 1.5; for images with a side below 11, a uniform one of the largest odd side that
-    fits, at most 7x7: such numbers cannot be compared with those of larger images. Windows lie inside of the image.
+    Shapes: prediction and target alike, images (N, H, W) or (N, H, W, C). The window is the paper's, 11x11 pixels
+    weighted by a Gaussian with a standard deviation of 1.5; for images with a side below 11, a uniform one of the
+    largest odd side that fits, at most 7x7: such numbers cannot be compared with those of larger images. Windows lie
+    inside of the image.
 
     Raises
     ------

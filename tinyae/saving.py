@@ -44,15 +44,8 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
     if not isinstance(model, Module):
         raise StateError(f"save: {type(model).__name__} given; expected a model (a Module).")
     path = checked_path("save", path)
-    refuse_shared_tensors(model)
-    about = {"architecture": describe(model, []), "trained": [name for name, _ in model.named_parameters()]}
-    try:
-        json.dumps(about)
-    except TypeError as error:
-        raise StateError(
-            f"save: a config() returns what JSON cannot hold: {error}. Return plain numbers and strings."
-        ) from error
-    write_archive(path, "tinyae.model", about, model.state_dict())
+    about, state = take_apart(model)
+    write_archive(path, "tinyae.model", about, state)
 
 
 def load(path: str | os.PathLike[str], classes: Sequence[type[Module]] = ()) -> Any:
@@ -75,6 +68,24 @@ def load(path: str | os.PathLike[str], classes: Sequence[type[Module]] = ()) -> 
     if os.path.isdir(path):
         path = os.path.join(path, "model.safetensors")
     about, state = read_archive(path, "tinyae.model")
+    return put_together(about, state, path, classes)
+
+
+def take_apart(model):
+    """A model as (about, state): JSON-able data with its architecture, and its numbers; errors as in ``save``."""
+    refuse_shared_tensors(model)
+    about = {"architecture": describe(model, []), "trained": [name for name, _ in model.named_parameters()]}
+    try:
+        json.dumps(about)
+    except TypeError as error:
+        raise StateError(
+            f"save: a config() returns what JSON cannot hold: {error}. Return plain numbers and strings."
+        ) from error
+    return about, model.state_dict()
+
+
+def put_together(about, state, path, classes=()):
+    """The model that ``take_apart`` took apart; ``path`` is where that was found, for messages."""
     known = {**KNOWN_CLASSES, **{cls.__name__: cls for cls in classes}}
     try:
         with use(generator, Blank(sum(array.size for array in state.values()))):
@@ -164,7 +175,7 @@ def refuse_shared_tensors(model):
             if isinstance(value, Tensor) and owners.setdefault(id(value), module) is not module:
                 raise StateError(
                     f"save: {module!r} shares its {name} with {owners[id(value)]!r}; a file would make two of it. "
-                    "Use one layer in both places, or save model.state_dict() yourself."
+                    "Use one layer in both places, TiedDense for its transpose, or save model.state_dict() yourself."
                 )
 
 

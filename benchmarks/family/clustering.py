@@ -15,7 +15,7 @@ ASKED = {"clustering_accuracy": 0.70, "nmi": 0.65}
 
 
 def measure(seeds, threads=None):
-    """Train the recipe ``clusters``, and once the same without moves; cluster the codes of the 10,000 held-out digits."""
+    """Train the recipe ``clusters``, and once the same without moves; cluster the codes of the held-out digits."""
     if threads is not None:
         ta.set_num_threads(threads)
     (x, _), (x_test, y_test) = ta.datasets.load_mnist()

@@ -22,6 +22,7 @@ IN_ORDER = (
     "looking",
     "denoising",
     "generating",
+    "anomalies",
     "compressing",
     "text",
     "about",

@@ -20,8 +20,9 @@ from .shared import commands, data_option, finish, json_option, kernels_option, 
 def evaluate(runs, seeds, as_json, **options):
     """How good RUN is on its held-out data, or on --data; several RUNs together, with their median and range.
 
-    It gives the squared error, for images PSNR and SSIM, and cross-entropy where the output is a sigmoid's. With --full, each
-    number stands beside those of PCA with a code of the same size, and of the raw pixels; that takes up to some minutes.
+    It gives the squared error, for images PSNR and SSIM, and cross-entropy where the output is a sigmoid's. With
+    --full, each number stands beside those of PCA with a code of the same size, and of the raw pixels; that takes up
+    to some minutes.
     """
     from ..runs import evaluate, report_evaluation
 

@@ -22,7 +22,8 @@ overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an ex
 @kernels_option
 @json_option
 def map_(run, as_json, **options):
-    """Draw the codes of RUN's held-out examples, or of --data, as points of a plane; beside it the same of the raw pixels.
+    """Draw the codes of RUN's held-out examples, or of --data, as points of a plane; beside it the same of the raw
+    pixels.
 
     Where the code keeps apart what the labels keep apart, the colours lie apart.
     """

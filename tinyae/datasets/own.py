@@ -12,11 +12,12 @@ from ..rows import Rows
 from .csv_file import read_csv
 from .digits import load_digits
 from .image_folder import read_images
+from .mat_file import read_mat
 from .mnist import load_fashion_mnist, load_kmnist, load_mnist
 from .numpy_file import open_npy, open_npz
 
 NAMES = {"digits": load_digits, "mnist": load_mnist, "fashion_mnist": load_fashion_mnist, "kmnist": load_kmnist}
-KINDS = "a .npy, .npz or .csv file, or a folder of images"
+KINDS = "a .npy, .npz or .csv file, or a folder of images, or a .mat file of MATLAB's"
 DATA, LABELS = ("x", "data", "images"), ("y", "labels")  # what arrays of a .npz file are by custom called
 
 
@@ -34,6 +35,7 @@ def load(
         - ``data.npz``: the arrays ``x_train`` and ``x_test`` (perhaps ``y_train`` and ``y_test``) are the two parts.
           Otherwise ``x``, ``data`` or ``images`` (perhaps with ``y`` or ``labels``), or the only array, or the one
           named in ``data.npz:name``. Memory-mapped unless compressed.
+        - ``data.mat``: a file of MATLAB's with the array ``X``, perhaps ``y``. See ``read_mat``.
         - ``data.csv``: numbers, one example per line, float32 (N, columns); perhaps one header line. See ``read_csv``.
         - a folder of images of one size, uint8 (N, H, W, channels). Subfolders are classes; or two subfolders
           ``train`` and ``test`` are the two parts. See ``read_images``.
@@ -125,6 +127,9 @@ def open_source(path, source):
         return parts_of_npz(file, open_npz(file, name) if name else open_npz(file))
     if suffix == ".csv":
         return [(read_csv(file), None)]
+    if suffix == ".mat":
+        x, y = read_mat(file)
+        return [(x, None if y is None else checked_labels(file, y))]
     raise DataFileError(f"load: {file} is of an unknown kind. Expected {KINDS}.")
 
 

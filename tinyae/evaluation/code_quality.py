@@ -1,7 +1,7 @@
 """What a code is good for: classes found again by neighbours, by planes, by clusters, by search.
 
-None of these measures trains anything but itself. Each takes codes as rows of numbers, and labels, so the same can be asked of
-raw pixels, or of PCA. scikit-learn computes them.
+None of these measures trains anything but itself. Each takes codes as rows of numbers, and labels, so the same can be
+asked of raw pixels, or of PCA. scikit-learn computes them.
 """
 
 import warnings
@@ -19,9 +19,10 @@ STARTS = 10  # of each k-means; the best of them, by its own criterion and witho
 def clustering_accuracy(clusters: Any, labels: Any) -> float:
     """The share of examples whose cluster is that of their label, clusters being named as fits best.
 
-    Shapes: clusters and labels, whole numbers (N,). Each cluster stands for at most one label and each label for at most one
-    cluster; of all such pairings the best is taken (the Hungarian method, by SciPy). Yang, Xu, Nie, Yan and Zhuang, "Image
-    clustering using local discriminant models and global integration" (2010), eq. 20. The numbers of the clusters mean nothing.
+    Shapes: clusters and labels, whole numbers (N,). Each cluster stands for at most one label and each label for at
+    most one cluster; of all such pairings the best is taken (the Hungarian method, by SciPy). Yang, Xu, Nie, Yan and
+    Zhuang, "Image clustering using local discriminant models and global integration" (2010). The numbers of the
+    clusters mean nothing.
 
     Raises
     ------

@@ -20,9 +20,9 @@ def map_codes(codes: Any, by: str = "tsne", seed: int = 0) -> np.ndarray:
     Parameters
     ----------
     by : str
-        "tsne": neighbours stay neighbours, as far as that can be; distances between far points and the axes mean nothing. van
-        der Maaten and Hinton, "Visualizing data using t-SNE" (2008). "pca": the plane of largest variance; all distances are
-        shadows of the true ones. "model": codes of two numbers are points already.
+        "tsne": neighbours stay neighbours, as far as that can be; distances between far points and the axes mean
+        nothing. van der Maaten and Hinton, "Visualizing data using t-SNE" (2008). "pca": the plane of largest
+        variance; all distances are shadows of the true ones. "model": codes of two numbers are points already.
     seed : int
         For t-SNE, which begins with PCA.
 
@@ -63,7 +63,8 @@ def map_codes(codes: Any, by: str = "tsne", seed: int = 0) -> np.ndarray:
 
 
 def same_label_nearby(points: Any, labels: Any, neighbours: int = NEIGHBOURS) -> float:
-    """The share of each point's nearest other points that have its label, the mean: how well a map keeps labels together."""
+    """The share of each point's nearest other points that have its label, the mean: how well a map keeps labels
+    together."""
     index, _ = nearest(points, points, min(neighbours + 1, len(labels)))
     others = index != np.arange(len(labels))[:, None]  # of points at one place, a point need not be its own nearest
     others[others.all(axis=1), -1] = False

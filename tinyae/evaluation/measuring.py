@@ -1,6 +1,7 @@
 """One call for all that can be measured of a trained model, each number beside PCA's and that of the raw values.
 
-A number without such neighbours says little: a probe may be right about 95 of 100 codes, and about 96 of 100 raw images.
+A number without such neighbours says little: a probe may be right about 95 of 100 codes, and about 96 of 100 raw
+images.
 """
 
 import math
@@ -29,8 +30,8 @@ LIMIT = 10_000  # examples of each part that the probes look at
 class Evaluation(dict[str, Any]):
     """What ``evaluate`` found: a dict that JSON can hold, and that prints as a table.
 
-    ``result["measures"]["nmi"]["model"]`` is ``{"median": ..., "low": ..., "high": ..., "values": [...]}``. Beside "model" there
-    are "pca" and "raw", and for reconstructions "mean", the mean example.
+    ``result["measures"]["nmi"]["model"]`` is ``{"median": ..., "low": ..., "high": ..., "values": [...]}``. Beside
+    "model" there are "pca" and "raw", and for reconstructions "mean", the mean example.
     """
 
     def __str__(self) -> str:
@@ -65,8 +66,9 @@ def evaluate(
     labels : int array (N,), optional
         Without them only reconstructions are measured.
     train : (x, y), optional
-        What PCA, the neighbours and the linear probe are fitted on: examples (M, ...) and their labels, or None for these.
-        Without it, probes are fitted on one half of ``data`` and asked about the other, and the remarks say so.
+        What PCA, the neighbours and the linear probe are fitted on: examples (M, ...) and their labels, or None for
+        these. Without it, probes are fitted on one half of ``data`` and asked about the other, and the remarks say
+        so.
     seeds : list of int
         For the starts of k-means, the halves, and which examples are looked at where there are more than ``limit``.
     probes : bool
@@ -83,8 +85,9 @@ def evaluate(
     Evaluation
         A dict, printed as a table. Its ``measures`` are, as far as they have a meaning,
 
-        - ``mse``; of a model that ends in a sigmoid also ``bce`` and ``bce_above_floor``, in nats: means over all elements;
-        - ``psnr``, in dB, and for images ``ssim``: means over examples. An integer code has all of these, too;
+        - ``mse``; of a model that ends in a sigmoid also ``bce`` and ``bce_above_floor``, in nats: means over all
+          elements;
+        - ``psnr``, in dB, and for images ``ssim``: means over examples;
         - ``knn_accuracy``, ``linear_accuracy``, ``clustering_accuracy``, ``nmi``, ``ari``, ``precision``: 1 is perfect.
 
     Raises
@@ -216,7 +219,7 @@ def codes_of(model: Any, x: Any, remarks: list[str] | None = None) -> Any:
         if hasattr(model, "lookup"):
             code, remark = (
                 model.lookup(Tensor(code)).data,
-                "Its code is of integers; compared are the codebook's vectors.",
+                "Its code is of integers; compared are the codebook's vectors, all numbers of them, and PCA with as many.",
             )
         if remarks is not None and remark not in remarks:
             remarks.append(remark)

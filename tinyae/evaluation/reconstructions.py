@@ -25,7 +25,8 @@ def measure_reconstructions(
 ) -> Any:
     """({measure: {name: [a number for each predictor of that name]}}, how it was measured).
 
-    Each predictor reconstructs x (N, ...) once, piece by piece. ``bce_of`` names those whose cross-entropy has a meaning.
+    Each predictor reconstructs x (N, ...) once, piece by piece. ``bce_of`` names those whose cross-entropy has a
+    meaning.
     """
     peak = peak_of(x)
     images, window = images_for_ssim(x, remarks)
@@ -55,7 +56,8 @@ def errors(predict, x, peak, with_bce):
 
 
 def images_for_ssim(x, remarks):
-    """(the images that SSIM looks at, the window), or (None, None); what a reader should know of it joins the remarks."""
+    """(the images that SSIM looks at, the window), or (None, None); what a reader should know of it joins the
+    remarks."""
     if not is_images(x.shape):
         return None, None
     side, kind = ssim_window(*x.shape[1:3])
@@ -107,7 +109,8 @@ def by_mean(x: Any) -> Predictor:
 
 
 def fitted_pca(x: Any, components: int, remarks: list[str]) -> tuple[Any, Any] | None:
-    """PCA's mean (D,) and first components (D, K), float64; None, and a remark, where it has no meaning or takes too long."""
+    """PCA's mean (D,) and first components (D, K), float64; None, and a remark, where it has no meaning or takes too
+    long."""
     size = math.prod(x.shape[1:])
     refused = None
     if components >= size:

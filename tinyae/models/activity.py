@@ -7,7 +7,7 @@ import numpy as np
 
 from ..backend import backend_of
 from ..data import as_data
-from ..nn.module import Module
+from .autoencoder import Autoencoder
 
 PIECE = 1024  # examples that are encoded together
 SHARE_OF_LARGEST = 0.01  # of the liveliest unit's standard deviation: below it a unit is called dead
@@ -59,15 +59,18 @@ class Activity:
         )
 
 
-def activity_of(model: Module, x: Any, threshold: float, target: float | None = None) -> Activity:
+def activity_of(model: Autoencoder, x: Any, threshold: float, target: float | None = None) -> Activity:
     """The activity of a model's code over examples x (N, ...), which may be larger than memory."""
     x = as_data("activity", x)
-    first, total, squares, on = None, 0.0, 0.0, 0.0
+    first: Any = None
+    total: Any = 0.0
+    squares: Any = 0.0
+    on: Any = 0.0
     for start in range(0, len(x), PIECE):
-        z = model.encode(x[start : start + PIECE])  # type: ignore[operator]
+        z = model.encode(x[start : start + PIECE])
         z = np.asarray(backend_of(z).to_host(z), np.float64).reshape(len(z), -1)
         first = z[0] if first is None else first
-        moved = z - first  # sums of small numbers: their squares lose no digits
+        moved = z - first  # small numbers, whose squares lose no digits
         total, squares, on = total + moved.sum(0), squares + (moved**2).sum(0), on + (np.abs(z) > threshold).sum(0)
     mean = total / len(x)
     variance = np.maximum(squares / len(x) - mean**2, 0)

@@ -63,7 +63,8 @@ class AdversarialAutoencoder(Autoencoder):
     and from 1.
     """
 
-    objective_name = "reconstruction + discriminator + deception, a game"
+    prior = "N(0, 1)"
+    objective_name = "the sum of both players' terms"
 
     def __init__(self, encoder: Module, decoder: Module, discriminator: Module, strength: float = 0.01) -> None:
         super().__init__(encoder, decoder)
@@ -82,11 +83,7 @@ class AdversarialAutoencoder(Autoencoder):
 
     @classmethod
     def from_parts(
-        cls,
-        encoder: Sequence[Module],
-        decoder: Sequence[Module],
-        hidden: Sequence[int] = (64, 64),
-        strength: float = 0.01,
+        cls, encoder: Sequence[Module], decoder: Sequence[Module], hidden: Sequence[int] = (64, 64), **settings: Any
     ) -> "AdversarialAutoencoder":
         """From layers, with a dense discriminator whose hidden layers have these widths."""
         if not encoder or not isinstance(encoder[-1], Dense):
@@ -94,7 +91,7 @@ class AdversarialAutoencoder(Autoencoder):
         widths = [encoder[-1].out_features, *hidden]
         layers = [Dense(m, n, "relu") for m, n in zip(widths, widths[1:])]
         discriminator = Sequential(*layers, Dense(widths[-1], 1, "sigmoid"))
-        return cls(Sequential(*encoder), Sequential(*decoder), discriminator, strength)
+        return cls(Sequential(*encoder), Sequential(*decoder), discriminator, **settings)
 
     def objective(self, x: Tensor, y: Tensor, loss: Any) -> dict[str, Tensor]:
         """What both players minimise; with the logit s before D's sigmoid, -ln D = softplus(-s), -ln(1 - D) = softplus(s)."""

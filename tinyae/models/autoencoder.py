@@ -60,6 +60,10 @@ class Autoencoder(Module):
     def joined(self):
         return joined_groups(flat([self.encoder, self.decoder]))
 
+    def path(self) -> list[Module]:
+        """The modules that x goes through one after the other, in evaluation: for looking at what each makes of it."""
+        return [self.encoder, self.decoder]
+
     def code(self, x: Tensor) -> Tensor:
         """The code of x, on the tape: what ``encode`` gives."""
         return self.encoder(x)

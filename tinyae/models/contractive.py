@@ -7,7 +7,7 @@ norm has a closed form that costs no more than the layer itself:
 
 .. math:: \|J_f(x)\|_F^2 = \sum_j s'(a_j)^2 \sum_i W_{ij}^2
 
-Rifai et al., "Contractive auto-encoders: explicit invariance during feature extraction" (2011), eq. 5 to 7.
+Rifai et al., "Contractive auto-encoders: explicit invariance during feature extraction" (2011), sections 2 and 3.
 """
 
 from collections.abc import Callable, Sequence
@@ -123,17 +123,16 @@ class ContractiveAutoencoder(Autoencoder):
 
     @classmethod
     def from_parts(
-        cls, encoder: Sequence[Module], decoder: Sequence[Module], strength: float = 1e-4, tied: bool = False
+        cls, encoder: Sequence[Module], decoder: Sequence[Module], *, tied: bool = False, **settings: Any
     ) -> "ContractiveAutoencoder":
-        """The model from the layers of an encoder and of a decoder, as recipes have them.
+        """The model from the layers of an encoder and of a decoder, as recipes have them; settings as in ``__init__``.
 
-        ``tied``: the decoder's first Dense layer gets the encoder's weights, transposed, in place of its own.
+        ``tied``: the decoder's Dense layer gets the encoder's weights, transposed, in place of its own.
         """
         if tied:
             layer = the_layer("ContractiveAutoencoder", Autoencoder(Sequential(*encoder), Sequential(*decoder)))
-            first = next(i for i, part in enumerate(decoder) if isinstance(part, Dense))
-            decoder = [*decoder[:first], TiedDense(layer, decoder[first].activation), *decoder[first + 1 :]]
-        return cls(Sequential(*encoder), Sequential(*decoder), strength)
+            decoder = [TiedDense(layer, part.activation) if isinstance(part, Dense) else part for part in decoder]
+        return cls(Sequential(*encoder), Sequential(*decoder), **settings)
 
     def contraction(self, z: Tensor) -> Tensor:
         """The squared Frobenius norm at the code z (N, units) of a batch, the mean over examples."""

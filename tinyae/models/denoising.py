@@ -36,7 +36,8 @@ class DenoisingAutoencoder(Autoencoder):
     In ``fit``, ``val_loss`` measures denoising where the held-out examples are given alone: they are corrupted with
     noise that is the same after each epoch, and held to the clean ones. So it is comparable with ``loss``, and early
     stopping and ``Checkpoint`` heed what the model is for, which copying clean examples is not. Of a pair,
-    ``validation_data=(noisy, clean)``, the examples are taken as they are.
+    ``validation_data=(noisy, clean)``, the examples are taken as they are. (In training it adds its noise to whatever it
+    is given. Who has pairs of noisy and clean pictures trains a plain Autoencoder on them: ``ta.fit(model, noisy, clean, ...)``.)
 
     Parameters
     ----------
@@ -57,16 +58,11 @@ class DenoisingAutoencoder(Autoencoder):
 
     @classmethod
     def from_parts(
-        cls,
-        encoder: Sequence[Module],
-        decoder: Sequence[Module],
-        noise: str = "gaussian",
-        strength: float = 0.4,
-        clip: Sequence[float] | None = None,
+        cls, encoder: Sequence[Module], decoder: Sequence[Module], *, noise: str = "gaussian", **settings: Any
     ) -> "DenoisingAutoencoder":
-        """The model from the layers of an encoder and of a decoder, as recipes have them, and a noise by its name:
-        "gaussian" with standard deviation ``strength``, "masking" or "salt-and-pepper" with that share of the elements."""
-        return cls(Sequential(*encoder), Sequential(*decoder), make_noise(noise, strength, clip))
+        """The model from the layers of an encoder and of a decoder, as recipes have them, and a noise by its name;
+        settings as in ``make_noise``: ``strength``, and ``clip`` for "gaussian"."""
+        return cls(Sequential(*encoder), Sequential(*decoder), make_noise(noise, **settings))
 
     def forward(self, x: Any) -> Tensor:
         return super().forward(self.noise(x))  # which does nothing in evaluation
@@ -83,7 +79,7 @@ class DenoisingAutoencoder(Autoencoder):
         found = denoising_errors(
             {"noisy": lambda x: x, "denoised": self.reconstruct}, x_test, self.noise, HELD_OUT_SEED
         )
-        result = {"noise on the held-out examples": repr(self.noise)}
+        result: dict[str, Any] = {"noise on the held-out examples": repr(self.noise)}
         for measure, title in MEASURES.items():
             if measure in found["noisy"]:
                 result |= {f"{title} of the {which} ones": errors[measure] for which, errors in found.items()}

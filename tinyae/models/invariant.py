@@ -1,11 +1,12 @@
-r"""An autoencoder whose code says what is in a picture, and not where: it sees the picture moved, and has to say it unmoved.
+r"""An autoencoder whose code says what is in a picture, and not where: it sees the picture moved, and has to say it
+unmoved.
 
 .. math:: \min_{f, g} \; E_{t} \; L(g(f(t(x))), x), \qquad t \text{ a small move, drawn anew for each picture}
 
-A plain autoencoder spends its code on where the strokes are, as every pixel counts; so pictures of one thing lie far apart if they
-stand a bit differently, and k-means parts them. Here nothing is gained by coding the move. This is a denoising autoencoder (Vincent
-et al., 2010) with moves as its noise; that such transformations make clusters of codes: Guo, Zhu, Liu and Yin, "Deep embedded
-clustering with data augmentation" (2018).
+A plain autoencoder spends its code on where the strokes are, as every pixel counts; so pictures of one thing lie far
+apart if they stand a bit differently, and k-means parts them. Here nothing is gained by coding the move. This is a
+denoising autoencoder (Vincent et al., 2010) with moves as its noise; that moved pictures help to find clusters: Guo,
+Zhu, Liu and Yin, "Deep embedded clustering with data augmentation" (2018).
 """
 
 import math
@@ -22,8 +23,8 @@ from .autoencoder import Autoencoder
 class InvariantAutoencoder(Autoencoder):
     """An autoencoder for images whose code changes little if the image is shifted, turned, scaled or slanted a bit.
 
-    Shapes: images (N, H, W) or (N, H, W, C) -> code (N, ...) -> the shape of the input. In training the encoder gets moved
-    images, while the targets stay; otherwise nothing is moved.
+    Shapes: images (N, H, W) or (N, H, W, C) -> code (N, ...) -> the shape of the input. In training the encoder gets
+    moved images, while the targets stay; otherwise nothing is moved.
 
     Parameters
     ----------

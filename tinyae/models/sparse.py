@@ -20,7 +20,7 @@ TINY = 1e-6  # keeps the logarithms finite, and a gradient alive, where a unit i
 
 
 def l1_penalty(z: Tensor) -> Tensor:
-    r""":math:`\frac{1}{N} \sum_n \sum_j |z_{nj}|`: the sum over units, the mean over examples. (Goodfellow, eq. 14.18.)
+    r""":math:`\frac{1}{N} \sum_n \sum_j |z_{nj}|`: the sum over units, the mean over examples.
 
     Shapes: z (N, ...) -> scalar.
     """
@@ -49,13 +49,13 @@ class SparseAutoencoder(Autoencoder):
         Usually a Sequential each.
     penalty : str
         ``"l1"``: the sum of |z| over the units, the mean over examples. Best with a relu code, whose numbers can be
-        exactly 0. A decoder with larger weights can do with a smaller code; who sees that adds ``regularizers=[L2(...)]``.
+        exactly 0. A smaller code and a decoder with larger weights would cost less and say the same: ``L2`` among the
+        ``regularizers`` of ``fit`` keeps the weights small.
         ``"kl"``: the divergence of each unit's mean activity in the batch from ``target``, the sum over units. Needs a
-        code that ends in a sigmoid, and batches large enough for a mean: 100 or more.
+        code that ends in a sigmoid, and batches large enough for a mean: 50 examples or more.
     strength : float
-        What the penalty is multiplied by before it is added to the reconstruction loss. That is a mean over pixels:
-        where it is a sum, as in Ng's notes (half the squared error, beta = 3), divide by the number of pixels, and
-        there by another half: ``2 * beta / D``.
+        What the penalty is multiplied by before it is added to the reconstruction loss, a mean over pixels. Where that
+        is half of the sum of squares over D pixels, as in Ng's notes, beta there is ``2 * beta / D`` here.
     target : float
         The mean activity that "kl" asks for.
 
@@ -66,7 +66,7 @@ class SparseAutoencoder(Autoencoder):
     """
 
     def __init__(
-        self, encoder: Module, decoder: Module, penalty: str = "l1", strength: float = 1e-3, target: float = 0.05
+        self, encoder: Module, decoder: Module, penalty: str = "l1", strength: float = 1e-4, target: float = 0.05
     ) -> None:
         super().__init__(encoder, decoder)
         self.penalty = known_name("penalty of SparseAutoencoder", penalty, PENALTIES)

@@ -226,6 +226,9 @@ class VariationalAutoencoder(Autoencoder):
 
     # ------------------------------------------------------------ as a module
 
+    def path(self) -> list[Module]:
+        return [self.encoder, self.mu, self.decoder]
+
     def joined(self):
         return Module.joined(self)
 

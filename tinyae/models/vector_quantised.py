@@ -85,7 +85,7 @@ class VQAutoencoder(Autoencoder):
     ``revive`` and ``count_codes``.
     """
 
-    objective_name = "reconstruction + codebook + commitment"
+    objective_name = "the sum of the three terms"
 
     def __init__(self, encoder: Module, decoder: Module, codes: int = 64, size: int = 8, beta: float = 0.25) -> None:
         super().__init__(encoder, decoder)
@@ -325,10 +325,15 @@ class VQAutoencoder(Autoencoder):
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """As of every module; how many places a code has, the state knows."""
-        shape = np.shape(state["usage"]) if isinstance(state, Mapping) and "usage" in state else ()
+        before = self.usage.data
+        shape: tuple[int, ...] = np.shape(state["usage"]) if isinstance(state, Mapping) and "usage" in state else ()
         if len(shape) > 1 and shape[-1] == self.codes and shape != self.usage.shape:
             self.usage.data = self.backend.asarray(np.zeros(shape, np.int64))
-        super().load_state_dict(state, strict)
+        try:
+            super().load_state_dict(state, strict)
+        except StateError:
+            self.usage.data = before
+            raise
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"codes": self.codes, "size": self.size, "beta": self.beta}

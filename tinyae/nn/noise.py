@@ -135,8 +135,10 @@ NOISES: dict[str, type[GaussianNoise] | type[MaskingNoise] | type[SaltAndPepper]
 }  # fmt: skip
 
 
-def make_noise(kind: str, strength: float, clip: Sequence[float] | None = None) -> Noise:
-    """A noise by its name in NOISES; ``clip`` is for Gaussian noise alone, as the others leave no range.
+def make_noise(kind: str, strength: float = 0.4, clip: Sequence[float] | None = None) -> Noise:
+    """A noise by its name in NOISES: its standard deviation or rate is ``strength``.
+
+    ``clip`` is for Gaussian noise alone, as the others leave no range.
 
     Raises
     ------

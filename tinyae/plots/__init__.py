@@ -1,5 +1,6 @@
 """Pictures of training and of what was learnt, drawn with Matplotlib, which is imported only when one is drawn."""
 
+from .anomalies import draw_scores, draw_worst
 from .denoising import draw_denoised
 from .examples import draw_confusion, draw_image, draw_reconstructions, is_images
 from .figure import new_figure, save_figure
@@ -22,6 +23,8 @@ __all__ = [
     "draw_neighbours",
     "draw_rates",
     "draw_reconstructions",
+    "draw_scores",
+    "draw_worst",
     "held_out_terms",
     "is_images",
     "new_figure",

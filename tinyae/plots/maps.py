@@ -10,8 +10,8 @@ MOST_NAMED = 20  # classes that get a colour and a name of their own
 def draw_code_maps(panels, labels, path, note=""):
     """Maps side by side.
 
-    ``panels`` is a list of (title, points (N, 2), (name of the x axis, name of the y axis) or None where axes mean nothing).
-    ``labels`` are integers (N,), or None: then all points have one colour.
+    ``panels`` is a list of (title, points (N, 2), (name of the x axis, name of the y axis) or None where axes mean
+    nothing). ``labels`` are integers (N,), or None: then all points have one colour.
     """
     figure = new_figure(5.6 * len(panels) + (0.9 if labels is not None else 0), 5.6)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]

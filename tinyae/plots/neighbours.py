@@ -11,9 +11,9 @@ RIGHT, WRONG = "#1a7f37", "#b3261e"  # of a label that agrees, or does not
 def draw_neighbours(query, rows, path, note=""):
     """One example, and rows of others, the nearest first.
 
-    ``query`` is (title, example, label or None). ``rows`` is {name: [(example, label or None, distance), ...]}; each row has as
-    many. Examples are (H, W), (H, W, 1) or (H, W, 3 or 4) from 0 to 1, drawn as images; all else as curves. Labels that agree
-    with the query's are green, others red.
+    ``query`` is (title, example, label or None). ``rows`` is {name: [(example, label or None, distance), ...]}; each
+    row has as many. Examples are (H, W), (H, W, 1) or (H, W, 3 or 4) from 0 to 1, drawn as images; all else as
+    curves. Labels that agree with the query's are green, others red.
     """
     title, example, label = query
     columns = 1 + max(map(len, rows.values()))

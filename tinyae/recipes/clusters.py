@@ -20,6 +20,6 @@ RECIPES = [
         model="InvariantAutoencoder",
         model_settings={"shift": 3.0, "angle": 15.0, "scale": 0.2, "slant": 0.3},
         expected="TO BE SEEN",
-        source="our own; the moves are those of Guo, Zhu, Liu and Yin (2018)",
+        source="our own; that moved pictures help to find clusters: Guo, Zhu, Liu and Yin (2018)",
     ),
 ]

@@ -12,6 +12,7 @@ RECIPES = [
         model="ContractiveAutoencoder",
         model_settings={"strength": 3e-4, "tied": True},
         widths=(200,),
+        may_expand=True,
         activation="sigmoid",
         code_activation="sigmoid",
         output="sigmoid",

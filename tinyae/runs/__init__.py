@@ -1,5 +1,6 @@
 """What the commands do, one file each: train, resume, compare, evaluate, and what a trained model is used for."""
 
+from .anomalies import anomalies, report_anomalies
 from .comparing import compare, comparison_table
 from .compressing import compress, decompress, report_compression, report_decompression
 from .denoising import denoise, report_denoising
@@ -14,8 +15,8 @@ from .training import resume, train
 from .using import reconstruct
 
 __all__ = [
-    "compare", "comparison_table", "compress", "decompress", "denoise", "evaluate", "inspect", "map_run", "rates",
-    "rates_table", "reconstruct", "report", "report_compression", "report_decompression", "report_denoising",
-    "report_evaluation", "report_inspection", "report_map", "report_search", "resume", "search", "search_text",
-    "text_report", "train",
+    "anomalies", "compare", "comparison_table", "compress", "decompress", "denoise", "evaluate", "inspect",
+    "map_run", "rates", "rates_table", "reconstruct", "report", "report_anomalies", "report_compression",
+    "report_decompression", "report_denoising", "report_evaluation", "report_inspection", "report_map",
+    "report_search", "resume", "search", "search_text", "text_report", "train",
 ]  # fmt: skip

@@ -22,16 +22,16 @@ def evaluate(paths, *, data=None, labels=None, full=False, seeds=(0, 1, 2), limi
     paths : path, or list of them
         Folders of runs. Several are measured together, such as one recipe trained with several seeds.
     full : bool
-        Also PCA, and the code under neighbours, a linear probe, k-means and search. The probes and PCA are fitted on the
-        run's own training data, or the training part of ``data``, or on half of the examples.
+        Also PCA, and the code under neighbours, a linear probe, k-means and search. The probes and PCA are fitted on
+        the run's own training data, or the training part of ``data``, or on half of the examples.
     seeds, limit
         Of the probes, as in ``tinyae.evaluate``.
 
     Returns
     -------
     dict
-        ``mse`` (and ``bce``, if it was trained with that) or ``accuracy``, and the number of examples; over several runs the
-        median, with ``runs``, what each reached. ``evaluation``: all that was measured, of an autoencoder.
+        ``mse`` (and ``bce``, if it was trained with that) or ``accuracy``, and the number of examples; over several
+        runs the median, with ``runs``, what each reached. ``evaluation``: all that was measured, of an autoencoder.
     """
     paths = [paths] if not isinstance(paths, (list, tuple)) else list(paths)
     if not paths:

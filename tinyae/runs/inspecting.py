@@ -89,7 +89,7 @@ def stages(model, x):
     names = {id(part): name for name, part in model._named_parts()}
     found = []
     with model.evaluating():
-        for layer in flat([model.encoder, model.decoder] if isinstance(model, Autoencoder) else [model]):
+        for layer in flat(model.path() if isinstance(model, Autoencoder) else [model]):
             x = layer(x)
             found.append((names.get(id(layer), ""), layer, x.numpy()[0]))
     return found
@@ -122,10 +122,10 @@ def rows_of(recipe, image, found):
         part = "decoder" if name.startswith("decoder") else "encoder"
         activation = getattr(layer, "activation", None)
         title = type(layer).__name__ + (f", {activation}" if activation else "")
-        is_code = not any(later.startswith("encoder") for later, _, _ in found[i + 1 :])
+        is_code = part == "encoder" and all(later.startswith("decoder") for later, _, _ in found[i + 1 :])
         if i == last:
             title = "reconstruction" if recipe.task == "reconstruct" else "scores"
-        elif is_code and name.startswith("encoder"):
+        elif is_code:
             title += " = the code"
         rows[part].append((title, made))
     return rows if rows["decoder"] else {"": rows["encoder"]}

@@ -21,8 +21,8 @@ def map_run(path, *, by=None, data=None, labels=None, limit=LIMIT, seed=0, out=N
     Parameters
     ----------
     by : str, optional
-        "model", for codes of two numbers, "pca" or "tsne"; by default the first of model and tsne that can be. For "model" the
-        raw examples are placed by PCA.
+        "model", for codes of two numbers, "pca" or "tsne"; by default the first of model and tsne that can be. For
+        "model" the raw examples are placed by PCA.
     limit : int
         So many examples are drawn; which, ``seed`` decides.
     out : path, optional

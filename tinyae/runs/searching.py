@@ -38,8 +38,8 @@ def search(path, image, *, k=8, among="held-out", data=None, labels=None, out=No
     Returns
     -------
     dict
-        ``by_code`` and ``by_pixels``: for each that was found its number, label and distance, the nearest first. An example
-        does not find itself.
+        ``by_code`` and ``by_pixels``: for each that was found its number, label and distance, the nearest first. An
+        example does not find itself.
     """
     k = require_integer("search", "--k", k, at_least=1)
     among = known_name("part to search (--among)", among, dict.fromkeys(AMONG))
