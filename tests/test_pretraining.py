@@ -138,10 +138,9 @@ def test_a_deep_sigmoid_net_that_does_not_learn_at_all_learns_after_it():
     """64-128-128-128-128-8 of sigmoids with Adam stays at the mean image; pre-trained it is better than PCA."""
     pytest.importorskip("sklearn", reason="the bundled digits need scikit-learn")
     (x, _), (x_test, _) = ta.datasets.load_digits()
-    found = {}
-    for epochs in (0, 20):
-        model = stacked((64, 128, 128, 128, 128, 8))
-        if epochs:
-            ta.pretrain(model, x, epochs, progress=False)
-        found[epochs] = quick(model, x, 20, validation_data=x_test)["val_loss"][-1]
-    assert found[0] > 0.07 and found[20] < 0.0245
+    alone = stacked((64, 128, 128, 128, 128, 8))
+    with pytest.warns(ta.CollapseWarning, match="predicts the same for every input"):  # its gradients fade on the way
+        assert quick(alone, x, 20, validation_data=x_test)["val_loss"][-1] > 0.07
+    model = stacked((64, 128, 128, 128, 128, 8))
+    ta.pretrain(model, x, 20, progress=False)
+    assert quick(model, x, 20, validation_data=x_test)["val_loss"][-1] < 0.0245
