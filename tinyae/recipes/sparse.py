@@ -44,7 +44,7 @@ RECIPES = [
         lr={**LR, "adam": 1e-3},
         batch_size=128,
         epochs=10,
-        expected="",
+        expected="89 of 256 units on for one digit, 171 alive; held-out MSE 0.0036 (PCA with 256 components: 0.0014, with all of them on)",
         source="Goodfellow et al., Deep Learning (2016), section 14.2.1; our own strength",
     ),
     Recipe(
