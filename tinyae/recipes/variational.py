@@ -19,8 +19,9 @@ RECIPES = [
         lr={"adam": 2e-3},
         batch_size=32,
         epochs=80,
-        expected="",
-        source="our own; std is a little less than the error that such a code leaves",
+        expected="held-out negative ELBO -5.9 to -7.2 nats per image (a density, so it may be negative; the mean image without a "
+        "code: 42.7), MSE 0.034 to 0.035 (PCA with 2 components: 0.0525)",
+        source="our own; std is a little less than the error that such a code leaves, a root mean square of 0.18",
     ),
     Recipe(
         name="vae",
@@ -37,7 +38,7 @@ RECIPES = [
         lr={"adam": 1e-3},
         batch_size=128,
         epochs=7,
-        expected="held-out negative ELBO 106.7 nats per image",
+        expected="held-out negative ELBO 106.7 nats per image (the mean image without a code: 206)",
         source="PyTorch's example vae, whose initial weights it has; a public run of it reaches 106.66 after 7 epochs",
     ),
     Recipe(
@@ -58,7 +59,7 @@ RECIPES = [
         lr={"adam": 2e-3},
         batch_size=128,
         epochs=5,
-        expected="held-out negative ELBO 151 nats per image",
+        expected="held-out negative ELBO 150 to 151 nats per image (the mean image without a code: 206)",
         source="our own; two convolutions with pooling, and dense layers of 128 on either side of the code",
     ),
 ]
