@@ -181,7 +181,7 @@ class AnomalyDetector:
         members = [self._train(z, number) for number in range(1 if self.model is not None else self.members)]
         if self.contamination is not None:
             scores = self._scores(scaling, members, x)
-            threshold = float(np.quantile(scores, self.contamination))
+            threshold = just_below(np.quantile(scores, self.contamination))
         elif rest is not None:
             threshold = self._promise(self._scores(scaling, members, rest), self.false_alarms)
         else:
@@ -190,7 +190,7 @@ class AnomalyDetector:
                 "trained on, and new normal rows may be called anomalies. Give more rows, or held_out=rows.",
                 UserWarning,
             )
-            threshold = float(np.quantile(self._scores(scaling, members, train), self.false_alarms))
+            threshold = just_below(np.quantile(self._scores(scaling, members, train), self.false_alarms))
         self._fitted = scaling, members, threshold
         return self
 
@@ -252,7 +252,7 @@ class AnomalyDetector:
 
         Of m scores and a new one, each is equally likely to be the k-th smallest of all: P(new < k-th of m) <= k / (m + 1).
         """
-        k = math.floor(share * (len(scores) + 1))
+        k = math.floor(share * (len(scores) + 1) + 1e-9)  # 29 of 100 is not to become 28 by a rounding
         if k == 0:
             warn(
                 f"AnomalyDetector: {len(scores)} held-out rows cannot promise at most {share:.3g} false alarms, only "
@@ -260,7 +260,7 @@ class AnomalyDetector:
                 f"{math.ceil(1 / share) - 1} rows, or allow more false alarms.",
                 UserWarning,
             )
-        return float(np.sort(scores)[max(k, 1) - 1])
+        return just_below(np.sort(scores)[max(k, 1) - 1])
 
     # ------------------------------------------------------------ what is found
 
@@ -409,6 +409,11 @@ class AnomalyDetector:
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ModelFileError(f"load: {path}: what is in it does not fit together: {error}") from error
         return detector
+
+
+def just_below(score):
+    """A hair lower, so that a row with just this score is not an anomaly, however its score is rounded."""
+    return float(score - 1e-9 * abs(score))
 
 
 def refuse_gaps(name, x):

@@ -7,7 +7,8 @@ import numpy as np
 from .errors import ModelFileError, ShapeError, known_name, warn
 
 KINDS = ("features", "whole", "none")
-LARGEST = 1e6  # standard deviations; beyond it the squares that a float32 holds come to an end
+LARGEST = 1e6  # standard deviations: nothing is stranger
+LARGEST_OF_ALL = 1e18  # its square is about the largest number that float32 has
 DEPARTURE = 10.0  # standard deviations, for a feature that was constant and is no longer
 
 
@@ -68,7 +69,8 @@ class Scaling:
         if constant.any():
             departs = np.abs(x - self.shift) > 1e-6 * np.abs(self.shift)  # not by a rounding to float32
             z = np.where(constant, DEPARTURE * np.sign(x - self.shift) * departs, z)
-        return np.clip(z, -LARGEST, LARGEST).astype(np.float32)
+        most = LARGEST_OF_ALL if self.kind == "none" else LARGEST
+        return np.clip(z, -most, most).astype(np.float32)
 
     def undo(self, z: Any) -> np.ndarray[Any, Any]:
         """From scaled data to the data's own units, float64; a constant feature gets its constant."""

@@ -47,6 +47,6 @@ def anomalies(data, as_json, quiet, **options):
     tinyae anomalies new.csv --train good.csv --false-alarms 0.01
     tinyae anomalies photos/ --run runs/conv-1
     """
-    from ..runs import anomalies, report_anomalies
+    from ..runs import find_anomalies, report_anomalies
 
-    return finish(anomalies(data, progress=not quiet, **options), report_anomalies, as_json, quiet)
+    return finish(find_anomalies(data, progress=not quiet, **options), report_anomalies, as_json, quiet)

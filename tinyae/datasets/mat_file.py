@@ -29,4 +29,7 @@ def read_mat(path):
         listing = ", ".join(f"{name} {getattr(array, 'shape', '')}" for name, array in found.items()) or "nothing"
         raise DataFileError(f"load: {path} has no array called X (or data, or images); it has: {listing}. Rename one.")
     labels = [by_name[name] for name in LABELS if name in by_name]
-    return found[data[0]], found[labels[0]] if labels else None
+    y = found[labels[0]] if labels else None
+    if y is not None and y.ndim == 2 and len(y) == 1:
+        y = y.T  # for MATLAB every vector is a matrix, and some lie
+    return found[data[0]], y

@@ -21,8 +21,8 @@ FILES = {"scores.csv": "the score of every row", "worst.png": "the strangest and
          "scores.png": "all scores", "detector.safetensors": "for ta.AnomalyDetector.load"}  # fmt: skip
 
 
-def anomalies(data, *, train=None, run=None, normal=(), labels=None, contamination=None, false_alarms=None, epochs=None,
-              seed=0, out=None, progress=True):  # fmt: skip
+def find_anomalies(data, *, train=None, run=None, normal=(), labels=None, contamination=None, false_alarms=None, epochs=None,
+                   seed=0, out=None, progress=True):  # fmt: skip
     """Score every row of some data, and write what was found.
 
     Parameters
@@ -202,14 +202,18 @@ def write(folder, detector, x, scores, truth, result):
     write_whole(folder / "scores.csv", "\n".join([header, *lines]) + "\n")
     draw_scores(scores, detector.threshold, folder / "scores.png", truth, f"{name}: how strange its rows are")
     worst = [row for row, _ in result["worst"]][: DRAWN_IMAGES if is_images(x.shape) else DRAWN_ROWS]
-    names = [f"row {row:,}: {-scores[row]:.3g}" for row in worst]
-    if is_images(x.shape):
-        names = [f"row {row:,}\n{-scores[row]:.3g}" for row in worst]
+    between = "\n" if is_images(x.shape) else ": "
+    names = [f"row {row:,}{between}{plainly(-scores[row])}" for row in worst]
     shown = x[worst]
     title = f"{name}: the strangest of {len(x):,}, with their strangeness (minus the score)"
     draw_worst(shown, detector.reconstruct(shown), detector.error_map(shown), names, folder / "worst.png", title)
     detector.save(folder / "detector.safetensors")
     write_whole(folder / "result.json", json.dumps(result, indent=2) + "\n")
+
+
+def plainly(number):
+    """Three digits, or all before the point: 2,280 and not 2.28e+03."""
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
 def report_anomalies(result):
@@ -228,7 +232,7 @@ def report_anomalies(result):
         + (f" with the model of {result['run']}" if result["run"] else ""),
         f"anomalies: {found:,} ({100 * found / rows['scored']:.1f} %), those with a score below {result['threshold']:.4g}; "
         f"the threshold is set {promise}",
-        "strangest rows: " + ", ".join(f"{row} ({score:.3g})" for row, score in result["worst"][:8]),
+        "strangest rows: " + ", ".join(f"{row} ({plainly(score)})" for row, score in result["worst"][:8]),
     ]
     if "auroc" in result:
         pca = result.get("pca")
