@@ -126,6 +126,28 @@ def test_the_same_row_has_the_same_score_in_any_company(fitted, rng):
     np.testing.assert_allclose(alone, fitted.score_samples(x), rtol=1e-10)
 
 
+def test_what_the_trainings_are_given(rng, monkeypatch):
+    seen, train = [], ta.Autoencoder.fit
+
+    def watched(model, x, epochs, *arguments, **options):
+        seen.append((x.copy(), epochs, model.state_dict()))
+        return train(model, x, epochs, *arguments, **options)
+
+    monkeypatch.setattr(ta.Autoencoder, "fit", watched)
+    x = surface(rng, 200)
+    detector = quick(epochs=6, trim=0.25).fit(x)
+    (first, short, start), (second, long, again) = seen
+    assert (len(first), len(second), short, long) == (160, 120, 2, 6)  # 40 held out; a quarter of the rest left out
+    assert all((start[name] == again[name]).all() for name in start)  # begun anew
+    rows = {row.tobytes() for row in detector.scaled(x)}
+    assert {row.tobytes() for row in second} < {row.tobytes() for row in first} < rows
+    held_out = [row for row in detector.scaled(x) if row.tobytes() not in {row.tobytes() for row in first}]
+    assert len(held_out) == 40
+    seen.clear()
+    quick(epochs=6, trim=0.0, contamination=0.1).fit(x)
+    assert [len(rows) for rows, _, _ in seen] == [200]
+
+
 def test_outliers_among_the_rows_are_not_learnt(rng):
     x = np.concatenate([surface(rng, 360), mixed(rng, 40)])
     x[360:] += 2 * x.std(axis=0) * rng.normal(size=(40, FEATURES))
