@@ -15,6 +15,9 @@ from tinyae.nn.constant import held_constant
 
 from .conftest import kept, quick, quick_train, weights
 
+# two epochs do not make codes look like the prior
+pytestmark = pytest.mark.filterwarnings("ignore::tinyae.models.adversarial.PriorWarning")
+
 MSE = loss_function("mse")
 TERMS = ("reconstruction", "discriminator", "deception")
 

@@ -47,6 +47,13 @@ def test_codes_like_those_of_data_have_their_mean_and_covariance(plain, rng):
     assert not np.array_equal(plain.sample_like(x, 5, 3), plain.sample_like(x, 5, 4))
 
 
+def test_the_covariance_of_three_numbers_is_kept_too(rng):
+    model = ta.Autoencoder(ta.Sequential(ta.Dense(3, 3)), ta.Sequential(ta.Dense(3, 3)))
+    model.encoder[0].weight.data[...] = np.eye(3)
+    x = rng.normal(size=(5000, 3)) @ rng.normal(size=(3, 3))
+    assert np.allclose(np.cov(codes_like(model, x, 40000, 0).T), np.cov(x.T), atol=0.03 * x.var())
+
+
 def test_codes_of_images_and_of_one_number_are_drawn_too(images):
     conv = ta.Autoencoder(
         ta.Sequential(ta.Conv2D(1, 2), ta.MaxPool2D(2)), ta.Sequential(ta.UpSampling2D(2), ta.Conv2D(2, 1))

@@ -15,7 +15,7 @@ from tinyae.recipes import get_recipe
 from tinyae.runs import denoising
 from tinyae.runs.denoising import MODEL, NOISY
 
-from .conftest import listing, quick_train, tinyae
+from .conftest import kept, listing, quick_train, tinyae
 
 pytest.importorskip("click", reason="the command line needs click")
 pytest.importorskip("sklearn", reason="the bundled digits need scikit-learn")
@@ -114,6 +114,14 @@ def test_the_picture_goes_when_the_model_changes():
     runs.denoise("b")
     runs.resume("b", epochs=2, progress=False)
     assert not os.path.exists("b/denoised.png")
+
+
+@pytest.mark.parametrize("recipe", ["denoising-digits", "sparse-digits", "contractive-digits"])
+def test_a_run_that_goes_on_has_the_bits_of_one_that_was_never_interrupted(recipe):
+    quick_train("whole", recipe, epochs=3)
+    quick_train("parts", recipe, epochs=1)
+    runs.resume("parts", epochs=3, progress=False)
+    assert kept("whole") == kept("parts")
 
 
 def test_data_in_another_range_have_no_psnr():

@@ -143,4 +143,6 @@ def test_the_other_commands_know_a_variational_run(runs_of, tmp_path, monkeypatc
     code, result, _, _ = tinyae(f"inspect {run} --json", monkeypatch, capsys)
     assert code == 0 and "mu Dense" in [layer["layer"] for layer in result["layers"]]
     assert tinyae(f"reconstruct {run} --out r.npy", monkeypatch, capsys)[0] == 0
-    assert tinyae(f"evaluate {run}", monkeypatch, capsys)[0] == 0
+    code, result, out, _ = tinyae(f"evaluate {run} --json", monkeypatch, capsys)
+    parts = [value for value in result["own"].values() if isinstance(value, float)][:3]
+    assert code == 0 and "negative ELBO" in out and np.isclose(parts[0], parts[1] + parts[2])

@@ -309,6 +309,10 @@ def test_samples_follow_the_frequencies_of_each_place(images, monkeypatch):
     for n in (0, -1, 1.5):
         with pytest.raises(RangeError, match="sample: n is"):
             model.sample(n)
+    monkeypatch.setattr("tinyae.random.Generator.uniform", lambda self, shape, purpose: np.zeros(shape, np.float32))
+    assert np.array_equal(
+        model.sample(1), [[0, 2, 0]]
+    )  # 0 is the first number that may be drawn, and chooses what occurs
 
 
 # ---------------------------------------------------------------- training, files, devices

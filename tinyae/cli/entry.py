@@ -17,6 +17,7 @@ except ImportError:  # main() says how to install it
 
 IN_ORDER = (
     "training",
+    "overfitting",
     "evaluating",
     "using",
     "looking",

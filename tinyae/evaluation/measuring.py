@@ -185,7 +185,7 @@ class Parts:
             raise RangeError(
                 f"evaluate: the probes have {fits} examples to be fitted on and {asked} to be asked about; expected at least "
                 f"{needed} (for neighbours={settings['neighbours']}, k={settings['k']}) and {settings['clusters']} (clusters). "
-                "Give more data, or smaller numbers; or reconstructions only, with probes=False."
+                "Give more data, or smaller numbers; or reconstructions only, with probes=False (tinyae evaluate without --full)."
             )
         settings |= {"examples_asked": asked, "examples_fitted": fits}
         if fitted is None:

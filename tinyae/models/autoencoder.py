@@ -123,6 +123,10 @@ class Autoencoder(Module):
         """The shape of the code of one example, where the encoder's layers end with that shape."""
         return shape
 
+    def measured(self, x: Any) -> dict[str, float | str]:
+        """What only this kind of model can say of data (N, ...), for ``tinyae evaluate``: {what: number or text}."""
+        return {}
+
     def findings(self, x_train: Any, x_test: Any) -> dict[str, Any]:
         """What is special to this kind of model, for the report of a run: {what: number or text}."""
         return {}

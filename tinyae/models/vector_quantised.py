@@ -82,7 +82,7 @@ class VQAutoencoder(Autoencoder):
 
     ``fit`` begins with a codebook of random vectors of the data. Between epochs it gives entries that nothing chooses a new
     place, and adds ``perplexity`` and ``codes_used`` to the history; a training of your own calls ``start_codebook``,
-    ``revive`` and ``count_codes``.
+    ``revive`` and ``count_codes``. A codebook whose use was counted has begun: ``fit`` goes on with it.
     """
 
     objective_name = "the sum of the three terms"

@@ -8,6 +8,7 @@ from .histories import draw_comparison, draw_gradients, draw_loss, held_out_term
 from .layers import draw_filters, draw_maps
 from .maps import draw_code_maps
 from .neighbours import draw_neighbours
+from .overfitting import draw_overfitting
 from .rates import draw_rates
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "draw_loss",
     "draw_maps",
     "draw_neighbours",
+    "draw_overfitting",
     "draw_rates",
     "draw_reconstructions",
     "draw_scores",

@@ -22,7 +22,7 @@ RECIPES = [
         lr=LR,
         batch_size=64,
         epochs=5,
-        expected="",
+        expected="norm of the Jacobian 7.4, held-out BCE 0.0863, MSE 0.0072 (PCA with 200 components: 0.0022)",
         source="Rifai et al., Contractive auto-encoders (2011); our own strength",
     ),
     Recipe(
@@ -42,7 +42,7 @@ RECIPES = [
         lr={**LR, "adam": 3e-3, "momentum": 0.3, "sgd": 1.0, "gd": 2.0},
         batch_size=32,
         epochs=60,
-        expected="",
+        expected="norm of the Jacobian 4.4, held-out MSE 0.0050 to 0.0052 (not charged for it: 7.0 and 0.0025)",
         source="Rifai et al., Contractive auto-encoders (2011); our own strength",
     ),
 ]

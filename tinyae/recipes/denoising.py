@@ -44,7 +44,7 @@ RECIPES = [
         lr={"adam": 2e-3, "rmsprop": 1e-3, "adagrad": 2e-2, "momentum": 0.3, "sgd": 1.0, "gd": 2.0},
         batch_size=32,
         epochs=40,
-        expected="",
+        expected="from noisy held-out digits, PSNR from 10.9 to 16.5 or 16.6 dB, BCE 0.294 against the clean ones (PCA at its best: 14.8 dB)",
         source="our own",
     ),
 ]

@@ -19,7 +19,8 @@ RECIPES = [
         lr={"adam": 2e-3},
         batch_size=32,
         epochs=80,
-        expected="held-out MSE",
+        expected="held-out MSE 0.0077 to 0.0080, all 64 entries in use (PCA, rounded to 48 bits an image: 0.0109; with 8 real numbers: "
+        "0.0245)",
         source="van den Oord et al. (2017); sizes our own",
     ),
     Recipe(
@@ -39,7 +40,8 @@ RECIPES = [
         lr={"adam": 3e-3},
         batch_size=128,
         epochs=4,
-        expected="held-out MSE",
+        expected="held-out MSE 0.0046 to 0.0053, all 64 entries in use (PCA, rounded to 294 bits an image: 0.0066; with 49 real numbers: "
+        "0.0117)",
         source="van den Oord et al. (2017), smaller",
     ),
     Recipe(
@@ -58,7 +60,8 @@ RECIPES = [
         lr={"adam": 2e-3},
         batch_size=32,
         epochs=60,
-        expected="held-out MSE",
+        expected="held-out MSE 0.0142 to 0.0170 (the recipe digits, without a prior: 0.0112), variances of the codes 0.71 to 1.07; the "
+        "discriminator tells 62 to 70 % right",
         source="Makhzani et al. (2015); sizes our own",
     ),
     Recipe(
@@ -77,7 +80,8 @@ RECIPES = [
         lr={"adam": 1e-3},
         batch_size=128,
         epochs=10,
-        expected="held-out MSE",
+        expected="held-out MSE 0.0205 (PCA with 8 components: 0.0374), variances of the codes 0.89 to 1.05; the discriminator tells 63 % "
+        "right",
         source="Makhzani et al. (2015), smaller",
     ),
 ]

@@ -23,7 +23,8 @@ RECIPES = [
         lr=LR,
         batch_size=128,
         epochs=10,
-        expected="",
+        expected="5.7 of 256 units on for one digit, mean activity 0.066, all alive; held-out MSE 0.0048 (PCA with 256 components: "
+        "0.0014, with all of them on)",
         source="Ng, Sparse autoencoder, CS294A lecture notes (2011); our own strength",
     ),
     Recipe(
@@ -63,7 +64,7 @@ RECIPES = [
         lr={**LR, "adam": 5e-3, "momentum": 0.3, "sgd": 1.0, "gd": 2.0},
         batch_size=64,
         epochs=60,
-        expected="",
+        expected="3.6 to 3.7 of 128 units on for one digit, mean activity 0.087, held-out MSE 0.0052 to 0.0058 (without the penalty 62 to 64 units, 0.0021)",
         source="Ng, Sparse autoencoder, CS294A lecture notes (2011); our own strength",
     ),
 ]

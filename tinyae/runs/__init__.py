@@ -7,6 +7,7 @@ from .denoising import denoise, report_denoising
 from .evaluating import evaluate, report_evaluation
 from .inspecting import inspect
 from .maps import map_run, report_map
+from .overfitting import overfit, overfitting_table
 from .rates import rates, rates_table
 from .reporting import report, report_inspection
 from .searching import report_search, search
@@ -16,7 +17,7 @@ from .using import reconstruct
 
 __all__ = [
     "compare", "comparison_table", "compress", "decompress", "denoise", "evaluate", "find_anomalies", "inspect",
-    "map_run", "rates", "rates_table", "reconstruct", "report", "report_anomalies", "report_compression",
-    "report_decompression", "report_denoising", "report_evaluation", "report_inspection", "report_map",
-    "report_search", "resume", "search", "search_text", "text_report", "train",
+    "map_run", "overfit", "overfitting_table", "rates", "rates_table", "reconstruct", "report", "report_anomalies",
+    "report_compression", "report_decompression", "report_denoising", "report_evaluation", "report_inspection",
+    "report_map", "report_search", "resume", "search", "search_text", "text_report", "train",
 ]  # fmt: skip

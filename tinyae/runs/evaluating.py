@@ -31,7 +31,8 @@ def evaluate(paths, *, data=None, labels=None, full=False, seeds=(0, 1, 2), limi
     -------
     dict
         ``mse`` (and ``bce``, if it was trained with that) or ``accuracy``, and the number of examples; over several
-        runs the median, with ``runs``, what each reached. ``evaluation``: all that was measured, of an autoencoder.
+        runs the median, with ``runs``, what each reached. ``evaluation``: all that was measured, of an autoencoder;
+        ``own``: of a single run, what only its kind of model can say.
     """
     paths = [paths] if not isinstance(paths, (list, tuple)) else list(paths)
     if not paths:
@@ -59,7 +60,10 @@ def evaluate(paths, *, data=None, labels=None, full=False, seeds=(0, 1, 2), limi
         about["remarks"].append("With --full: PCA beside it, and what the code is good for.")
     numbers = [name for name in ("mse", "bce") if name in about["measures"] and name in ("mse", recipe.loss)]
     found = [{name: about["measures"][name]["model"]["values"][i] for name in numbers} for i in range(len(models))]
-    return result | of_all(paths, all_settings, found) | {"mean_mse": mean_baseline(x, x), "evaluation": about}
+    own = {} if len(models) > 1 else models[0].measured(x)
+    return (
+        result | of_all(paths, all_settings, found) | {"mean_mse": mean_baseline(x, x), "evaluation": about, "own": own}
+    )
 
 
 def of_all(paths, settings, found):
@@ -114,4 +118,8 @@ def report_evaluation(result: dict[str, Any]) -> str:
         form = result.get("spread", {}).get("accuracy")
         around = f" (the median; {form['low']:.2%} to {form['high']:.2%})" if form else ""
         return "\n".join([*lines, f"accuracy {result['accuracy']:.2%}{around}: the share whose label is told right"])
-    return "\n".join([*lines, "", *str(result["evaluation"]).splitlines()[2:]])
+    own = [
+        f"{what}: {value:.4f}" if isinstance(value, float) else f"{what}: {value}"
+        for what, value in result["own"].items()
+    ]
+    return "\n".join([*lines, "", *str(result["evaluation"]).splitlines()[2:], *([""] if own else []), *own])
