@@ -61,8 +61,8 @@ def test_what_is_neither_a_name_nor_a_path(source, error, parts, tmp_path, monke
 
 
 def test_a_file_of_another_kind(tmp_path):
-    (tmp_path / "x.mat").write_bytes(b"MATLAB")
-    refused(tmp_path / "x.mat", DataFileError, "x.mat is of an unknown kind. Expected a .npy")
+    (tmp_path / "x.xls").write_bytes(b"MATLAB")
+    refused(tmp_path / "x.xls", DataFileError, "x.xls is of an unknown kind. Expected a .npy")
 
 
 # ---------------------------------------------------------------- what is held out
