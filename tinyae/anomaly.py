@@ -13,10 +13,19 @@ import numpy as np
 from .archive import read_archive, write_archive
 from .backend import backend_of
 from .context import generator, use
-from .data import as_data, check_values
+from .data import as_data, check_values, refuse_gaps
 from .errors import (
-    DtypeError, ModelFileError, RangeError, ShapeError, StateError, brief, known_name, require_integer, require_number, warn,
-)  # fmt: skip
+    DtypeError,
+    ModelFileError,
+    RangeError,
+    ShapeError,
+    StateError,
+    brief,
+    known_name,
+    require_integer,
+    require_number,
+    warn,
+)
 from .models.dense import default_autoencoder
 from .nn.module import Module
 from .random import Generator
@@ -385,14 +394,3 @@ class AnomalyDetector:
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ModelFileError(f"load: {path}: what is in it does not fit together: {error}") from error
         return detector
-
-
-def refuse_gaps(name, x):
-    """Refuse rows with NaN or infinity, and name them."""
-    wrong = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(axis=1)) if x.dtype.kind == "f" else ()
-    if len(wrong):
-        named = ", ".join(map(str, wrong[:10])) + (", ..." if len(wrong) > 10 else "")
-        raise RangeError(
-            f"{name}: {len(wrong)} of {len(x)} rows have NaN or inf: {named} (counted from 0). No row is dropped in "
-            "silence. Leave them out, x[np.isfinite(x).all(axis=1)], or fill the gaps, as scikit-learn's SimpleImputer does."
-        )
