@@ -61,7 +61,7 @@ def test_what_is_neither_a_name_nor_a_path(source, error, parts, tmp_path, monke
 
 
 def test_a_file_of_another_kind(tmp_path):
-    (tmp_path / "x.xls").write_bytes(b"MATLAB")
+    (tmp_path / "x.xls").write_bytes(b"a table")
     refused(tmp_path / "x.xls", DataFileError, "x.xls is of an unknown kind. Expected a .npy")
 
 

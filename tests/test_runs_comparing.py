@@ -88,9 +88,9 @@ def test_ctrl_c_ends_a_comparison_and_leaves_out_what_is_not_whole(monkeypatch, 
             if len(calls) == at and batch == 3:
                 signal.raise_signal(signal.SIGINT)
 
-    def noted(*arguments, **options):
+    def noted(*arguments, callbacks, **options):
         calls.append(arguments)
-        return fit(*arguments, callbacks=[Interrupt()], **options)
+        return fit(*arguments, callbacks=[*callbacks, Interrupt()], **options)
 
     monkeypatch.setattr(comparing, "fit", noted)
     at, line = 2, "compare --optimizers sgd,adam,momentum --losses mse --epochs 2 --out c --json"

@@ -106,6 +106,7 @@ def test_early_stopping_ends_with_the_epoch_that_other_examples_choose(monkeypat
     assert early["epochs"] < 60 and early["held_out"] == nothing["held_out"][: early["epochs"]]
     chosen = early["held_out"].index(early["kept"]) + 1
     assert chosen == early["epochs"] - 1  # the one before its patience ended
+    assert early["kept"] != early["last"] and early["change"] == pytest.approx(early["kept"] / nothing["kept"] - 1)
 
 
 def test_the_table_and_the_files(done, monkeypatch, capsys):

@@ -58,7 +58,7 @@ def as_table(result: Any) -> str:
         if present:
             lines += ["", *block(present, columns, result)]
     if any(measure in result["measures"] for measure in CODE) or several:
-        seeds = f"the seeds {', '.join(map(str, result['seeds']))}"
+        seeds = f"the seed{'s' * (len(result['seeds']) > 1)} {', '.join(map(str, result['seeds']))}"
         over = f"the {result['models']} models (those beside them: over {seeds})" if several else seeds
         lines += ["", f"A number with a range is the median over {over}, with the smallest and the largest."]
     return "\n".join([*lines, *(["", *result["remarks"]] if result["remarks"] else [])])

@@ -9,7 +9,12 @@ begins ("fine-tuning"): ::
 
 It is how deep networks were first trained at all: with sigmoid units and small random weights the gradient fades on
 its way through many layers, and each pair has only two. With relu, He's or Glorot's initial weights and Adam, the
-whole model mostly trains as well without it.
+whole model mostly trains as well without it. On the digits, 64-128-128-128-128-8 and back, Adam, held-out squared error (seeds
+0, 1, 2; PCA 0.0245, the mean image 0.0740): ::
+
+                                      20 epochs    100 epochs    20 for each pair, then 20
+    sigmoid units, init "glorot"      0.0743       0.0741        0.0182
+    relu units, init "he"             0.0144       0.0124        0.0141
 
 Bengio, Lamblin, Popovici and Larochelle, "Greedy layer-wise training of deep networks" (2007), with autoencoders;
 Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural networks" (2006), with restricted

@@ -19,7 +19,8 @@ RECIPES = [
         epochs=10,
         model="InvariantAutoencoder",
         model_settings={"shift": 3.0, "angle": 15.0, "scale": 0.2, "slant": 0.3},
-        expected="TO BE SEEN",
+        expected="k-means on the codes of the held-out digits: accuracy 0.79 to 0.84, NMI 0.72 to 0.75 (on raw pixels 0.54 and 0.50; "
+        "the same layers with nothing moved, after one epoch: 0.59 and 0.57); held-out MSE 0.0261 to 0.0266 (PCA with 10 components: 0.0341)",
         source="our own; that moved pictures help to find clusters: Guo, Zhu, Liu and Yin (2018)",
     ),
 ]
