@@ -10,6 +10,7 @@ from tinyae import AnomalyDetector
 from tinyae.context import current_generator
 from tinyae.errors import DtypeError, ModelFileError, RangeError, ShapeError, StateError
 from tinyae.history import History
+from tinyae.thresholds import promised_threshold
 
 pytestmark = pytest.mark.filterwarnings("ignore:AnomalyDetector. .* held-out rows cannot promise")
 FEATURES = 8
@@ -126,6 +127,28 @@ def test_the_same_row_has_the_same_score_in_any_company(fitted, rng):
     np.testing.assert_allclose(alone, fitted.score_samples(x), rtol=1e-10)
 
 
+def test_what_the_trainings_are_given(rng, monkeypatch):
+    seen, train = [], ta.Autoencoder.fit
+
+    def watched(model, x, epochs, *arguments, **options):
+        seen.append((x.copy(), epochs, model.state_dict()))
+        return train(model, x, epochs, *arguments, **options)
+
+    monkeypatch.setattr(ta.Autoencoder, "fit", watched)
+    x = surface(rng, 200)
+    detector = quick(epochs=6, trim=0.25).fit(x)
+    (first, short, start), (second, long, again) = seen
+    assert (len(first), len(second), short, long) == (160, 120, 2, 6)  # 40 held out; a quarter of the rest left out
+    assert all((start[name] == again[name]).all() for name in start)  # begun anew
+    rows = {row.tobytes() for row in detector.scaled(x)}
+    assert {row.tobytes() for row in second} < {row.tobytes() for row in first} < rows
+    held_out = [row for row in detector.scaled(x) if row.tobytes() not in {row.tobytes() for row in first}]
+    assert len(held_out) == 40
+    seen.clear()
+    quick(epochs=6, trim=0.0, contamination=0.1).fit(x)
+    assert [len(rows) for rows, _, _ in seen] == [200]
+
+
 def test_outliers_among_the_rows_are_not_learnt(rng):
     x = np.concatenate([surface(rng, 360), mixed(rng, 40)])
     x[360:] += 2 * x.std(axis=0) * rng.normal(size=(40, FEATURES))
@@ -152,9 +175,9 @@ def test_new_normal_rows_are_called_anomalies_as_rarely_as_promised(share):
 
 @pytest.mark.parametrize("held_out, share", [(19, 0.05), (99, 0.05), (50, 0.1), (30, 0.33)])
 def test_the_promise_holds_on_average_over_draws(held_out, share):
-    detector, rng = quick(), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     scores = rng.exponential(size=(4000, held_out))
-    thresholds = np.array([detector._promise(row, share) for row in scores])
+    thresholds = np.array([promised_threshold(row, share) for row in scores])
     alarms = (1 - np.exp(-thresholds)).mean()  # P(new < threshold), known exactly
     exact = np.floor(share * (held_out + 1) + 1e-9) / (held_out + 1)
     assert alarms <= share + 0.003 and alarms == pytest.approx(exact, abs=0.004)

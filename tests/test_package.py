@@ -24,7 +24,7 @@ FLOORS = [
     ["apply"],
     ["functional"],
     ["losses", "nn", "optimizer", "check"],
-    ["optim", "regularizers", "callbacks", "data", "metrics", "memory", "augmentation", "scaling"],
+    ["optim", "regularizers", "callbacks", "data", "metrics", "memory", "augmentation", "scaling", "thresholds"],
     ["kernels", "image_quality"],
     ["program"],
     ["graph"],

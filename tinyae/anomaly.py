@@ -4,7 +4,6 @@ Scores first: every row gets a number, higher for more normal. Where normal ends
 that took no part in the training, or by the share of outliers that is expected.
 """
 
-import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from .archive import read_archive, write_archive
 from .backend import backend_of
 from .context import generator, use
-from .data import as_data, check_values
+from .data import as_data, check_values, refuse_gaps
 from .errors import (
     DtypeError,
     ModelFileError,
@@ -33,6 +32,7 @@ from .random import Generator
 from .residuals import Residuals, in_pieces
 from .saving import checked_path, put_together, take_apart
 from .scaling import KINDS, Scaling
+from .thresholds import just_below, promised_threshold
 
 SCORED_BY = ("likelihood", "error")
 SCALES = ("auto", *KINDS)
@@ -183,7 +183,7 @@ class AnomalyDetector:
             scores = self._scores(scaling, members, x)
             threshold = just_below(np.quantile(scores, self.contamination))
         elif rest is not None:
-            threshold = self._promise(self._scores(scaling, members, rest), self.false_alarms)
+            threshold = promised_threshold(self._scores(scaling, members, rest), self.false_alarms)
         else:
             warn(
                 f"AnomalyDetector.fit: {len(x)} rows are too few to hold some out: the threshold is that of the rows "
@@ -204,7 +204,7 @@ class AnomalyDetector:
         share = self.false_alarms
         if false_alarms is not None:
             share = require_number("set_threshold", "false_alarms", false_alarms, above=0, below=1)
-        threshold = self._promise(self.score_samples(normal), share)
+        threshold = promised_threshold(self.score_samples(normal), share)
         self._fitted = scaling, members, threshold
         return threshold
 
@@ -246,21 +246,6 @@ class AnomalyDetector:
         history = model.fit(z, epochs, self.batch_size, lr=self.lr, seed=seed, progress=self.progress)
         if history.interrupted:  # Ctrl-C: what was learnt by half is no measure of what is usual
             raise KeyboardInterrupt
-
-    def _promise(self, scores, share):
-        """The largest threshold below which a new normal row falls with a probability of at most ``share``.
-
-        Of m scores and a new one, each is equally likely to be the k-th smallest of all: P(new < k-th of m) <= k / (m + 1).
-        """
-        k = math.floor(share * (len(scores) + 1) + 1e-9)  # 29 of 100 is not to become 28 by a rounding
-        if k == 0:
-            warn(
-                f"AnomalyDetector: {len(scores)} held-out rows cannot promise at most {share:.3g} false alarms, only "
-                f"{1 / (len(scores) + 1):.3g}: the threshold is their lowest score. Hold out at least "
-                f"{math.ceil(1 / share) - 1} rows, or allow more false alarms.",
-                UserWarning,
-            )
-        return just_below(np.sort(scores)[max(k, 1) - 1])
 
     # ------------------------------------------------------------ what is found
 
@@ -409,19 +394,3 @@ class AnomalyDetector:
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ModelFileError(f"load: {path}: what is in it does not fit together: {error}") from error
         return detector
-
-
-def just_below(score):
-    """A hair lower, so that a row with just this score is not an anomaly, however its score is rounded."""
-    return float(score - 1e-9 * abs(score))
-
-
-def refuse_gaps(name, x):
-    """Refuse rows with NaN or infinity, and name them."""
-    wrong = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(axis=1)) if x.dtype.kind == "f" else ()
-    if len(wrong):
-        named = ", ".join(map(str, wrong[:10])) + (", ..." if len(wrong) > 10 else "")
-        raise RangeError(
-            f"{name}: {len(wrong)} of {len(x)} rows have NaN or inf: {named} (counted from 0). No row is dropped in "
-            "silence. Leave them out, x[np.isfinite(x).all(axis=1)], or fill the gaps, as scikit-learn's SimpleImputer does."
-        )

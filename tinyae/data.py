@@ -69,6 +69,17 @@ def check_values(name, array, unit_interval=False):
         )
 
 
+def refuse_gaps(name, x):
+    """Refuse rows with NaN or infinity, and name them."""
+    wrong = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(axis=1)) if x.dtype.kind == "f" else ()
+    if len(wrong):
+        named = ", ".join(map(str, wrong[:10])) + (", ..." if len(wrong) > 10 else "")
+        raise RangeError(
+            f"{name}: {len(wrong)} of {len(x)} rows have NaN or inf: {named} (counted from 0). No row is dropped in "
+            "silence. Leave them out, x[np.isfinite(x).all(axis=1)], or fill the gaps, as scikit-learn's SimpleImputer does."
+        )
+
+
 def extent(array):
     """The smallest and the largest number; NaN if one is NaN."""
     step = max(1, IN_CACHE * len(array) // array.size) if type(array) is np.ndarray else len(array)
