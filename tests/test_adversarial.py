@@ -243,6 +243,19 @@ def test_parts_that_make_no_game_are_refused(make, error, message):
         make()
 
 
+def test_a_discriminator_of_two_answers_is_refused(images):
+    model = made()
+    model.discriminator = ta.Dense(4, 2, "sigmoid")
+    with pytest.raises(ShapeError, match=r"makes \(1, 2\); expected one probability for each, \(1, 1\)"):
+        quick(model, images)
+
+
+def test_the_grid_is_of_codes_of_two(images):
+    assert made(size=2).code_size == 2 and ta.latent_grid(made(size=2), 3)[0].shape == (3, 3, 8, 8, 1)
+    with pytest.raises(ShapeError, match=r"the code has shape \(4,\); expected 2 numbers"):
+        ta.latent_grid(made(size=4), 3)
+
+
 def test_a_code_of_images_is_refused(images):
     model = ta.AdversarialAutoencoder(ta.Conv2D(1, 2), ta.Conv2D(2, 1), ta.Dense(2, 1, "sigmoid"))
     with pytest.raises(ShapeError, match=r"the code has shape \(1, 8, 8, 2\); expected \(N, J\)"):

@@ -111,6 +111,7 @@ class WholeNumbers(ta.Autoencoder):
         (lambda m, x: ta.latent_grid(vae()), ShapeError, r"the code has shape \(3,\); expected 2 numbers"),
         (lambda m, x: WholeNumbers(m.encoder, m.decoder).interpolate(x[0], x[1]), RangeError, "whole numbers that stand for vectors"),
         (lambda m, x: WholeNumbers(m.encoder, m.decoder).sample_like(x, 2), RangeError, "whole numbers that stand for vectors"),
+        (lambda m, x: ta.latent_grid(WholeNumbers(m.encoder, m.decoder), like=x), RangeError, "whole numbers that stand for vectors"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused(wrong, error, message, plain, rng):

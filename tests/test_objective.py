@@ -115,6 +115,37 @@ def test_an_objective_that_is_none_is_refused(images, terms, error, parts):
     assert weights(model) == before
 
 
+class Changing(ta.Autoencoder):
+    """Another set of terms in training than in evaluation."""
+
+    in_training, in_evaluation = ("loss",), ("loss",)
+
+    def objective(self, x, y, loss):
+        names = self.in_training if self.training else self.in_evaluation
+        value = loss(self, x, y)
+        return {name: value / len(names) for name in names}
+
+
+@pytest.mark.parametrize(
+    "in_evaluation, in_training", [(("loss",), ("loss", "extra")), (("one", "two"), ("one", "two", "extra"))]
+)
+def test_a_term_that_comes_later_is_refused(images, in_evaluation, in_training):
+    plain = made()
+    model = Changing(plain.encoder, plain.decoder)
+    model.in_training, model.in_evaluation = in_training, in_evaluation
+    with pytest.raises(RangeError, match="has a term 'extra', which it had not when the training began"):
+        quick(model, images)
+
+
+def test_a_term_that_is_missing_is_0(images, backend):
+    plain = made()
+    model = Changing(plain.encoder, plain.decoder).to(backend)
+    model.in_training, model.in_evaluation = ("one", "two"), ("one", "two", "extra")
+    last = quick(model, images, validation_data=images[:20]).records[-1]
+    assert last["extra"] == 0 and np.isclose(last["loss"], last["one"] + last["two"], rtol=1e-5)
+    assert last["val_extra"] > 0
+
+
 def test_trying_one_example_takes_nothing_from_the_users_chance(images):
     class Noisy(ta.Autoencoder):
         def objective(self, x, y, loss):

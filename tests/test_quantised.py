@@ -48,6 +48,8 @@ def test_what_fit_minimises_has_the_noise_with_either_loss(images):
         model, x = made().train(), ta.Tensor(images)
         first, second = (model.objective(x, x, loss_function(name))["loss"].item() for _ in range(2))
         assert first != second
+        outputs = {"mse": model, "bce": model.before_sigmoid}[name]
+        assert not np.array_equal(outputs(x).numpy(), outputs(x).numpy())
         model.eval()
         plain = ta.mse_loss(model(x), x) if name == "mse" else ta.bce_with_logits_loss(model.before_sigmoid(x), x)
         assert np.isclose(model.objective(x, x, loss_function(name))["loss"].item(), plain.item(), rtol=1e-6)

@@ -211,6 +211,23 @@ def test_beta_buys_a_smaller_kl():
     assert kl[0] > 1.2 * kl[1] > 1.2 * 1.2 * kl[2]
 
 
+class Rising(ta.Callback):
+    """beta from 0 to 1 in the first epochs."""
+
+    def on_epoch_begin(self, epoch):
+        self.trainer.model.beta = min(1.0, (epoch - 1) / 2)
+
+
+def test_beta_may_rise_to_1(backend, images):
+    model = vae(beta=0.0).to(backend)
+    history = quick(model, images, epochs=4, callbacks=[Rising()], validation_data=images[:20])
+    weight = np.array([0, 0.5, 1, 1])
+    for part in ("", "val_"):
+        kl = np.array(history[f"{part}kl"])
+        assert np.allclose(history[f"{part}extra_kl"], (weight - 1) * kl, rtol=1e-4, atol=1e-6)
+        assert np.allclose(history[f"{part}loss"], np.array(history[f"{part}reconstruction"]) + weight * kl, rtol=1e-4)
+
+
 def test_samples_follow_their_seed_and_the_prior(images):
     model = vae()
     assert np.array_equal(model.sample(4, seed=3), model.sample(4, seed=3))

@@ -313,8 +313,18 @@ class Trainer:
 
     def loss_and_terms(self, x, y):
         """The model's loss, and the terms that it is the sum of, if they are several."""
-        terms = list(self.model.objective(x, y, self.loss).values())
-        return sum(terms[1:], terms[0]), terms if self.terms else []
+        found = self.model.objective(x, y, self.loss)
+        first, *others = found.values()
+        loss = sum(others, first)
+        if list(found) == (self.terms or ["loss"]):
+            return loss, list(found.values()) if self.terms else []
+        if new := set(found) - set(self.terms):
+            raise RangeError(
+                f"fit: {type(self.model).__name__}.objective has a term '{min(new)}', which it had not when the training began; "
+                f"it had {', '.join(self.terms) or 'the loss alone'}. Give the same terms each time, in training and in evaluation: "
+                "one that plays no part may be 0."
+            )
+        return loss, [found[name] if name in found else 0 * loss.detach() for name in self.terms]
 
     def augmented(self, x, y):
         """The batch as it is trained on: changed at random where that is asked for, its target too if that is x itself."""

@@ -1,7 +1,8 @@
 r"""Which numbers of a variational autoencoder's code tell anything, and a warning when hardly any does.
 
 A unit whose mean is the same for every example is not used: its q(z|x) has become the prior. It is active if its mean
-varies over the data, :math:`\operatorname{Var}_x(\mu_j(x)) > 0.01`; Burda, Grosse and Salakhutdinov (2016), appendix C.
+varies over the data, :math:`\operatorname{Var}_x(\mu_j(x)) > 0.01`; Burda, Grosse and Salakhutdinov (2016), section 5.2 and
+appendix C.
 
 When (nearly) all units are inactive, the decoder does without the code, and the KL is close to 0. That is called
 posterior collapse: Bowman et al., "Generating sentences from a continuous space" (2016).
@@ -57,6 +58,6 @@ class WatchActiveUnits(Callback):
             f"after epoch {trainer.epoch} {active} of the {model.code_size} numbers of the code are active: the mean of hardly any "
             f"varies over the data (variance > {ACTIVE}), and the KL is {last['kl']:.3g} nats per example. The posterior has "
             f"collapsed to the prior: the decoder does without the code. Try a smaller beta (it is {model.beta:g}){spread}, more "
-            "epochs, another learning rate, or a beta that rises from 0 during the first epochs.",
+            "epochs, another learning rate, or beta=0 and a callback that lets model.beta rise during the first epochs.",
             PosteriorCollapseWarning,
         )

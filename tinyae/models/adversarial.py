@@ -96,10 +96,9 @@ class AdversarialAutoencoder(Autoencoder):
     def objective(self, x: Tensor, y: Tensor, loss: Any) -> dict[str, Tensor]:
         """What both players minimise; with the logit s before D's sigmoid, -ln D = softplus(-s), -ln(1 - D) = softplus(s)."""
         z = self.encoder(x)
-        score = self.discriminator.before_sigmoid
-        real, made = score(self._prior(z)), score(z.detach())  # made: no gradient to the encoder
+        real, made = self._score(self._prior(z)), self._score(z.detach())  # made: no gradient to the encoder
         with held_constant(self.discriminator):
-            deceives = score(z)  # no gradient to the discriminator
+            deceives = self._score(z)  # no gradient to the discriminator
         return {
             "reconstruction": loss(self.decoder, z, y),
             "discriminator": 0.5 * softplus(-real).mean() + 0.5 * softplus(made).mean(),
@@ -123,7 +122,7 @@ class AdversarialAutoencoder(Autoencoder):
     def sample(self, n: int, seed: int = 0) -> Any:
         """Made-up examples (n, ...): codes drawn from N(0, 1), decoded."""
         n, seed = require_integer("sample", "n", n, at_least=1), require_integer("sample", "seed", seed, at_least=0)
-        return self.decode(Generator(seed).normal((n, self._code_size()), "sample", xp=self.backend.xp))
+        return self.decode(Generator(seed).normal((n, self.code_size), "sample", xp=self.backend.xp))
 
     def prior_match(self, x: Any) -> dict[str, Any]:
         """How well the codes of x (N, ...) match the prior N(0, 1).
@@ -161,15 +160,26 @@ class AdversarialAutoencoder(Autoencoder):
             "codes and draws that the discriminator tells right (guessing: 0.5)": match["discriminator_accuracy"],
         }
 
-    def _code_size(self):
+    @property
+    def code_size(self) -> int:
         """J: how many numbers the discriminator takes."""
         first = next((part for part in self.discriminator.modules() if isinstance(part, Dense)), None)
         if first is None:
             raise ShapeError(
-                f"sample: how many numbers a code has cannot be seen in {self.discriminator!r}, which has no Dense layer. "
-                "Draw codes yourself and call decode."
+                f"{type(self).__name__}: how many numbers a code has cannot be seen in {self.discriminator!r}, which has no Dense layer. "
+                "Draw codes yourself, and call decode."
             )
         return first.in_features
+
+    def _score(self, z):
+        """The logit of each code, before D's sigmoid: (N, 1)."""
+        score = self.discriminator.before_sigmoid(z)
+        if score.shape != (len(z), 1):
+            raise ShapeError(
+                f"AdversarialAutoencoder: of codes {z.shape} the discriminator makes {score.shape}; expected one probability for "
+                f"each, {(len(z), 1)}. End it with Dense(..., 1, 'sigmoid')."
+            )
+        return score
 
     # ------------------------------------------------------------ training and files
 

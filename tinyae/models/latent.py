@@ -78,7 +78,7 @@ def latent_grid(model: Any, side: int = 15, like: Any = None) -> tuple[Any, np.n
     side = require_integer("latent_grid", "side", side, at_least=2)
     centre, spread = np.zeros(2), np.ones(2)
     if like is not None:
-        codes = model.backend.to_host(model.encode(like))
+        codes = model.backend.to_host(between_which_is_something("latent_grid", model, model.encode(like)))
         refuse_other_than_two(codes.shape[1:])
         centre, spread = codes.mean(axis=0, dtype=np.float64), codes.std(axis=0, dtype=np.float64)
     elif model.prior is None:

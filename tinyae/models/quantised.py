@@ -53,6 +53,12 @@ class QuantisedAutoencoder(Autoencoder):
     def forward(self, x: Any) -> Tensor:
         return self.decoder(self.with_noise(self.code(x)))
 
+    def before_sigmoid(self, x: Any) -> Tensor:
+        return self.decoder.before_sigmoid(self.with_noise(self.code(x)))
+
+    def joined(self):
+        return Module.joined(self)  # encoder and decoder, each for itself: the noise stands between them
+
     def objective(self, x: Tensor, y: Tensor, loss: Callable[[Module, Tensor, Tensor], Tensor]) -> dict[str, Tensor]:
         return {"loss": loss(self.decoder, self.with_noise(self.code(x)), y)}
 

@@ -54,7 +54,8 @@ class VariationalAutoencoder(Autoencoder):
     decoder : Module
         (N, J) -> (N, ...). For a Bernoulli likelihood it ends in a sigmoid.
     beta : float
-        Weight of the KL, at least 0. With 1 the negative ELBO is minimised.
+        Weight of the KL, at least 0. With 1 the negative ELBO is minimised. A callback may change it in the course of ``fit``,
+        such as to let it rise to 1: then make the model with the beta that it begins with.
     likelihood : str
         ``"bernoulli"``: data in [0, 1], :math:`-\ln p(x|z)` is the binary cross-entropy. (For values between 0 and 1 that is
         the usual choice, though no density: its smallest value is the data's own entropy.) ``"gaussian"``: any numbers,
