@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import tinyae as ta
 from tinyae import ops
 from tinyae.apply import apply
+from tinyae.backend import NUMPY
 from tinyae.kernels import dense_layers
 
 from .twins import (
@@ -171,3 +172,54 @@ def test_a_weight_of_another_shape_in_the_same_array_is_noticed(rng, everywhere)
     assert ta.matmul(x, W).shape == (16, 32)
     W.data = W.data.reshape(32, 64)
     assert ta.matmul(ta.Tensor(x.numpy()[:, :32]), W).shape == (16, 64)
+
+
+# ---------------------------------------------------------------- matrices that do not lie row by row in memory
+
+
+@pytest.mark.parametrize("which", ["W", "X", "both", "strided"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_product_with_transposed_matrices_is_the_kernels_too(which, bias, dtype, rng):
+    """Left to NumPy, its threads and the kernels' would wait for each other: some hundred times slower."""
+    X, W, b = (rng.standard_normal(shape).astype(dtype) for shape in [(40, 30), (30, 20), (20,)])
+    if which in ("X", "both"):
+        X = np.asfortranarray(X)
+    if which in ("W", "both"):
+        W = np.asfortranarray(W)
+    if which == "strided":
+        X = np.repeat(X, 2, axis=1)[:, ::2]
+    operation, arrays = (ops.Affine, [X, W, b]) if bias else (ops.MatMul, [X, W])
+    twin = NUMPY.twin(operation)
+    assert twin.accepts(*arrays)
+    tensors, close = {}, {"rtol": 1e-4, "atol": 1e-4} if dtype == "float32" else {"rtol": 1e-11, "atol": 1e-11}
+    for kernels in ("fast", "reference"):
+        with ta.use_kernels(kernels):
+            inputs = [ta.Tensor(np.array(a), requires_grad=True) for a in arrays]
+            for tensor, array in zip(inputs, arrays):
+                tensor.data = array  # as it lies in memory
+            Y = apply(operation, *inputs)
+            (Y * Y).sum().backward()
+            tensors[kernels] = [Y.data, *(t.grad for t in inputs)]
+    for ours, theirs in zip(*tensors.values()):
+        assert ours.dtype == theirs.dtype and np.allclose(ours, theirs, **close)
+
+
+def test_a_captured_step_with_a_transposed_matrix_runs_as_it_is_written(rng):
+    layer = ta.Dense(30, 40)
+    tied = ta.TiedDense(layer, None)
+    optimizer = ta.SGD([*layer.parameters(), tied.bias], lr=0.1)
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = ta.mse_loss(tied(layer(x)), x)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    captured, losses = ta.capture(step), []
+    x = ta.Tensor(rng.random((50, 30), dtype=np.float32))
+    with pytest.warns(ta.CaptureWarning):
+        for _ in range(6):
+            losses.append(captured(x).item())
+    assert sorted(losses, reverse=True) == losses and len(set(losses)) == 6

@@ -15,6 +15,7 @@ from ..backend import FLOATS, NUMPY
 from ..context import every_time, unrepeatable
 from .buffers import empty
 from .conv_blocks import Conv2D, Conv2DTranspose, ConvBlock
+from .dense_layers import ENOUGH as MULTIPLICATIONS
 from .dense_layers import Layers
 from .images import MaxPool2D, UpsampleNearest
 from .loading import ENOUGH, fits, loops, numba_works
@@ -45,6 +46,27 @@ class Dense(ops.Dense):
         return layers.backward(X, Y, hidden, gY, needed)
 
 
+def accepts_product(X, W, b):
+    """X W + b for float matrices, also transposed ones, of which a copy is made.
+
+    NumPy could multiply these as they are. But its threads, taking turns with the kernels' own, make a step some hundred
+    times slower (``threads.py``); a copy costs little beside that.
+    """
+    if X.flags.c_contiguous and W.flags.c_contiguous:
+        return Dense.accepts(X, W, b, activations=(None,))
+    fit = X.ndim == W.ndim == 2 and X.dtype == W.dtype and X.dtype in FLOATS and X.shape[1] == W.shape[0]
+    fit = fit and (b is None or (fits(b, X.dtype) and b.shape == W.shape[1:]))
+    return fit and len(X) * W.size >= MULTIPLICATIONS and numba_works()
+
+
+def contiguous(X):
+    """X row by row in memory: itself, or a copy, which the repetition of a captured step would not make anew."""
+    if X.flags.c_contiguous:
+        return X
+    unrepeatable("multiplies a matrix that does not lie row by row in memory", by_calls_only=True)
+    return np.ascontiguousarray(X)
+
+
 class Affine(ops.Affine):
     """A dense layer without an activation."""
 
@@ -52,11 +74,11 @@ class Affine(ops.Affine):
 
     @staticmethod
     def accepts(X, W, b):
-        return Dense.accepts(X, W, b, activations=(None,))
+        return accepts_product(X, W, b)
 
     @staticmethod
     def forward(xp, save, X, W, b):
-        return Dense.forward(xp, save, X, W, b, activations=(None,))
+        return Dense.forward(xp, save, contiguous(X), contiguous(W), b, activations=(None,))
 
     @staticmethod
     def backward(xp, saved, gY, needed):
@@ -70,11 +92,11 @@ class MatMul(ops.MatMul):
 
     @staticmethod
     def accepts(X, W):
-        return Dense.accepts(X, W, None, activations=(None,))
+        return accepts_product(X, W, None)
 
     @staticmethod
     def forward(xp, save, X, W):
-        return Dense.forward(xp, save, X, W, None, activations=(None,))
+        return Dense.forward(xp, save, contiguous(X), contiguous(W), None, activations=(None,))
 
     @staticmethod
     def backward(xp, saved, gY, needed):
