@@ -7,7 +7,7 @@ import pytest
 
 import tinyae as ta
 from tinyae.errors import RangeError
-from tinyae.models.active_units import unit_variances
+from tinyae.models.active_units import LOOKED_AT, unit_variances
 
 from .conftest import quick
 from .test_variational import GAUSSIAN, vae
@@ -51,6 +51,15 @@ def test_a_collapsed_posterior_is_warned_of_once_and_with_a_cure(images):
         quick(vae(beta=50), images, 10, lr=1e-2)
     assert [warning.category for warning in seen] == [ta.PosteriorCollapseWarning]
     assert seen[0].filename == __file__ or "conftest" in seen[0].filename  # the user's line
+
+
+def test_sorted_data_are_looked_at_all_over():
+    """The first examples are all alike; the others are not, and their code is used."""
+    (x, _), _ = ta.datasets.load_digits()
+    x = np.concatenate([np.zeros((LOOKED_AT, *x.shape[1:]), x.dtype), x])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick(vae(**GAUSSIAN), x, 2, lr=3e-3)
 
 
 def test_the_gaussian_is_told_of_its_std(images):

@@ -7,6 +7,8 @@ import tinyae as ta
 from tinyae.errors import RangeError
 from tinyae.models.likelihood import batches_of, log_mean_exp
 
+from .test_variational import vae
+
 D, J, STD = 6, 2, 0.5
 
 
@@ -141,3 +143,15 @@ def test_counts_that_cannot_be_are_refused(wrong, rng):
     model, x, _, _ = linear_gaussian(rng)
     with pytest.raises(RangeError, match="expected an integer"):
         wrong(model, x)
+
+
+@pytest.mark.parametrize("estimate", ["elbo", "log_likelihood"])
+def test_data_that_cannot_be_are_refused(estimate, rng, images):
+    model, x, _, _ = linear_gaussian(rng)
+    x[3, 2] = np.nan
+    with pytest.raises(
+        RangeError, match=rf"{estimate}: 1 of 1800 values are NaN .*index \(3, 2\). Remove these examples"
+    ):
+        getattr(model, estimate)(x)
+    with pytest.raises(RangeError, match=rf"{estimate}: the data range from .*divide pixels by 255"):
+        getattr(vae(), estimate)(255 * images)

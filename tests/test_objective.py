@@ -197,6 +197,29 @@ def test_a_model_brings_its_callbacks(images):
     assert seen == [3]
 
 
+def test_what_a_models_callbacks_add_is_told_to_the_others_and_their_last_look_is_the_last(images):
+    told, order = [], []
+
+    class Watch(ta.Callback):
+        def on_epoch_end(self, epoch, logs):
+            logs["found"] = 10 * epoch
+
+        def on_train_end(self):
+            order.append("the model's")
+
+    class Given(ta.Callback):
+        def on_epoch_end(self, epoch, logs):
+            told.append(logs["found"])
+
+        def on_train_end(self):
+            order.append("the user's")
+
+    model = made()
+    model.watchers = lambda: [Watch()]
+    quick(model, images, callbacks=[Given()])
+    assert told == [10, 20] and order == ["the user's", "the model's"]
+
+
 # ---------------------------------------------------------------- augmentation
 
 

@@ -136,7 +136,7 @@ def fit(
         model, x, y, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed, regularizers, augment
     )
     callbacks = require_list("fit", "callbacks", callbacks, Callback)
-    return trainer.run([*callbacks, *model.watchers(), *([Progress()] if progress else [])])
+    return trainer.run([*callbacks, *trainer.watchers, *([Progress()] if progress else [])])
 
 
 class Trainer:
@@ -185,6 +185,7 @@ class Trainer:
         self.generator = Generator(self.seed)
         self.base_lr = self.optimizer.lr  # what schedules multiply
         self.callbacks, self.schedules, self.remembering = [], [], []
+        self.watchers = model.watchers()
         self.stop_reason = None
 
     def stop(self, reason):
@@ -349,8 +350,13 @@ class Trainer:
         return dict(zip(["loss", *self.terms], (self.place.to_host(totals) / len(x)).tolist()))
 
     def call(self, hook, *arguments):
-        """Call one method of every callback."""
-        for callback in self.callbacks:
+        """Call one method of every callback.
+
+        In the order in which they were given, then the model's own watchers, which so see the weights that EarlyStopping puts
+        back; but at the end of an epoch these come first, as they add to what the others are told.
+        """
+        first = self.watchers if hook == "on_epoch_end" else []
+        for callback in [*first, *(callback for callback in self.callbacks if callback not in first)]:
             getattr(callback, hook)(*arguments)
 
     # ------------------------------------------------------------ to go on later

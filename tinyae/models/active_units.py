@@ -48,7 +48,9 @@ class WatchActiveUnits(Callback):
         if not trainer.history.records or len(trainer.x) < 2:
             return
         model = trainer.model
-        x, _ = trainer.batch(trainer.x, trainer.y, np.arange(min(LOOKED_AT, len(trainer.x))))
+        n = len(trainer.x)
+        spread_evenly = np.arange(min(LOOKED_AT, n)) * n // min(LOOKED_AT, n)  # the data may be sorted
+        x, _ = trainer.batch(trainer.x, trainer.y, spread_evenly)
         active = active_units(model, x.data)
         if active > HARDLY_ANY * model.code_size:
             return

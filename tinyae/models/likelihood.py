@@ -13,7 +13,7 @@ import math
 from typing import Any
 
 from ..context import generator, use
-from ..data import as_data
+from ..data import as_data, check_values
 from ..errors import require_integer
 from ..losses import gaussian_kl
 from ..nn.module import model_input
@@ -39,6 +39,11 @@ def elbo(model: Any, x: Any, samples: int = 1, seed: int = 0) -> dict[str, float
     -------
     dict
         ``reconstruction``, ``kl`` and ``negative_elbo``, their sum. Without beta: it weighs what is minimised, not this.
+
+    Raises
+    ------
+    RangeError
+        NaN or infinity among the data; or a Bernoulli decoder, and values outside of [0, 1].
     """
     samples = require_integer("elbo", "samples", samples, at_least=1)
     reconstruction = kl = 0.0
@@ -65,6 +70,8 @@ def log_likelihood(model: Any, x: Any, samples: int = 100, seed: int = 0) -> flo
         k, codes drawn for each example. The paper takes 5,000, which is slow; 100 are within a nat or so for digits.
     seed : int
         For these draws.
+
+    Raises as ``elbo``.
     """
     samples = require_integer("log_likelihood", "samples", samples, at_least=1)
     total, count = 0.0, 0
@@ -102,6 +109,7 @@ def batches_of(name, model, x, samples, seed):
     """
     chance = Generator(require_integer(name, "seed", seed, at_least=0))
     x = as_data(name, x)
+    check_values(name, x, unit_interval=model.likelihood == "bernoulli")
     size = max(1, min(1024, AT_ONCE // (samples * math.prod(x.shape[1:]))))
     with model.evaluating(), use(generator, chance):
         for start in range(0, len(x), size):

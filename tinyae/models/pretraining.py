@@ -39,7 +39,8 @@ def pretrain(
     """Train each layer of the encoder with the decoder's mirror image of it, from the outside in.
 
     It is ``model``'s own layers that are trained. Layers without weights (Flatten, Dropout, noise) go with the dense layer
-    before them, those at the beginning with the first.
+    before them, those at the beginning with the first. The pairs are plain autoencoders, whatever the model is: what else it does
+    in training, such as its penalty or its noise, begins with its own ``fit``. Noise that is a layer of the encoder takes part.
 
     Parameters
     ----------
