@@ -284,10 +284,10 @@ rates run changed                                               | expected runs 
 rates classifier                                                | has no decoder
 anomalies nowhere.csv                                           | there is no file or folder nowhere.csv
 anomalies nan.csv                                               | row 2, column 1
-anomalies one.npy                                               | one
-anomalies x.npy --epochs 0                                      | epochs
-anomalies x.npy --normal 3                                      | label
-anomalies x.npy --contamination 2                               | contamination
+anomalies one.npy                                               | what is usual cannot be seen in one
+anomalies x.npy --epochs 0                                      | epochs is 0
+anomalies x.npy --normal 3                                      | --normal says which labels are normal
+anomalies x.npy --contamination 2                               | contamination is 2.0
 anomalies x.npy --run run                                       | Give data of one kind
 anomalies x.npy --run run --epochs 3                            | leave out --train
 overfit --remedies foo                                          | unknown remedy 'foo'
@@ -297,7 +297,7 @@ text '' --size 4                                                | the query is e
 text for --size 0                                               | size is 0
 text for --seeds 1,x                                            | expected whole numbers with commas
 text for --seeds ,                                              | no seed was given
-text for --data nowhere                                         | nowhere
+text for --data nowhere                                         | nowhere is no folder
 train conv --data x.npy                                         | Use a dense recipe, such as digits
 train conv-digits --data first.npy                              | looks like channels first
 train conv-small --data images.npy --loss cross_entropy         | it reconstructs
