@@ -267,6 +267,37 @@ denoise run --data x.npy --out a.npy                            | trained on exa
 denoise run --data x.npy --noise masking                        | trained on examples of shape (8, 8, 1)
 denoise classifier                                              | has no decoder
 denoise no-model                                                | has no model yet
+evaluate run --full --seeds ''                                  | seed
+compress run digits                                             | Missing argument
+compress missing digits a.npy                                   | there is no folder 'missing'
+compress classifier digits a.npy                                | has no decoder
+compress run digits x.npy                                       | x.npy exists
+compress run digits a.npy --bits 0                              | bits
+compress run x.npy a.npy                                        | trained on examples of shape (8, 8, 1)
+compress run nan.npy a.npy                                      | nan
+decompress run nowhere.tae a.npy                                | nowhere.tae
+decompress run file a.npy                                       | file
+decompress run file a.jpg                                       | ends in .jpg
+rates run --bits 0                                              | bits is 0
+rates run --bits 2,x                                            | expected whole numbers with commas
+rates run changed                                               | expected runs on the same data
+rates classifier                                                | has no decoder
+anomalies nowhere.csv                                           | there is no file or folder nowhere.csv
+anomalies nan.csv                                               | row 2, column 1
+anomalies one.npy                                               | what is usual cannot be seen in one
+anomalies x.npy --epochs 0                                      | epochs is 0
+anomalies x.npy --normal 3                                      | --normal says which labels are normal
+anomalies x.npy --contamination 2                               | contamination is 2.0
+anomalies x.npy --run run                                       | Give data of one kind
+anomalies x.npy --run run --epochs 3                            | leave out --train
+overfit --remedies foo                                          | unknown remedy 'foo'
+overfit --examples 0                                            | examples is 0
+overfit --epochs 0                                              | epochs is 0
+text '' --size 4                                                | the query is empty
+text for --size 0                                               | size is 0
+text for --seeds 1,x                                            | expected whole numbers with commas
+text for --seeds ,                                              | no seed was given
+text for --data nowhere                                         | nowhere is no folder
 train conv --data x.npy                                         | Use a dense recipe, such as digits
 train conv-digits --data first.npy                              | looks like channels first
 train conv-small --data images.npy --loss cross_entropy         | it reconstructs

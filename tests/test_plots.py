@@ -27,6 +27,15 @@ def test_the_loss_is_drawn(epochs, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["loss.png"]
 
 
+def test_the_terms_of_a_loss_say_that_they_are_of_the_held_out_one():
+    terms = {"reconstruction": 3.0, "kl": 1.0, "val_reconstruction": 4.0, "val_kl": 1.5}
+    history = History()
+    history.records = [{"epoch": e, "loss": 4.0, "val_loss": 5.5, **terms} for e in (1, 2)]
+    axis = draw_loss(history, None, "error").axes[0]
+    labels = [line.get_label() for line in axis.get_lines()]
+    assert "held out, of it reconstruction: last 4.0000" in labels and "held out, of it kl: last 1.5000" in labels
+
+
 def test_images_keep_one_grey_scale(tmp_path):
     """A black, a grey and a white image come out as such: nothing is stretched."""
     images = np.stack([np.full((8, 8, 1), v, np.float32) for v in (0.0, 0.5, 1.0)])

@@ -26,9 +26,9 @@ from .shared import (
 @labels_option
 @click.option("--contamination", type=float, help="The share of anomalies in DATA, if it is known.")
 @click.option(
-    "--false-alarms", type=float, help="The share of normal rows that may be called anomalies [default: 0.05]."
+    "--false-alarms", type=float, help="The share of normal rows that may be called anomalies.  [default: 0.05]"
 )
-@click.option("--epochs", type=int, help="How often to go through the data [default: 30].")
+@click.option("--epochs", type=int, help="How often to go through the data.  [default: 30]")
 @seed_option
 @click.option("--out", type=click.Path(), help="Folder to write; by default a new runs/anomalies-N.")
 @kernels_option

@@ -2,8 +2,7 @@
 
 import click
 
-from ..errors import RangeError
-from .shared import commands, data_option, finish, json_option, kernels_option, labels_option
+from .shared import commands, data_option, finish, json_option, kernels_option, labels_option, whole_numbers
 
 
 @commands.command(short_help="How good runs are, on their held-out data or others.")
@@ -26,14 +25,9 @@ def evaluate(runs, seeds, as_json, **options):
     """
     from ..runs import evaluate, report_evaluation
 
-    return finish(evaluate(list(runs), seeds=whole_numbers(seeds), **options), report_evaluation, as_json, False)
-
-
-def whole_numbers(text):
-    """``0,1,2`` as a list."""
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise RangeError(
-            f"evaluate: --seeds {text}; expected whole numbers with commas between them, such as 0,1,2."
-        ) from None
+    return finish(
+        evaluate(list(runs), seeds=whole_numbers("evaluate", "--seeds", seeds), **options),
+        report_evaluation,
+        as_json,
+        False,
+    )

@@ -4,6 +4,8 @@ import json
 
 import click
 
+from ..errors import RangeError
+
 
 def finish(result, text, as_json, quiet):
     """Print a result, as text and as JSON; returns the exit code."""
@@ -12,6 +14,16 @@ def finish(result, text, as_json, quiet):
     if as_json:
         print(json.dumps(result))
     return 130 if result.get("interrupted") else 0
+
+
+def whole_numbers(command, option, text):
+    """``0,1,2`` as a list."""
+    try:
+        return [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise RangeError(
+            f"{command}: {option} {text}; expected whole numbers with commas between them, such as 0,1,2."
+        ) from None
 
 
 def names(table):

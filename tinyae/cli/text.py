@@ -2,18 +2,7 @@
 
 import click
 
-from ..errors import RangeError
-from .shared import commands, finish, json_option, kernels_option, quiet_option
-
-
-def whole_numbers(text):
-    """``0,1,2`` as a list."""
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise RangeError(
-            f"text: --seeds {text}; expected whole numbers with commas between them, such as 0,1,2."
-        ) from None
+from .shared import commands, finish, json_option, kernels_option, quiet_option, whole_numbers
 
 
 @commands.command(short_help="The documents nearest to a text: TF-IDF, LSA and an autoencoder.")
@@ -36,4 +25,6 @@ def text(query, seeds, as_json, quiet, **options):
     """
     from ..runs import search_text, text_report
 
-    return finish(search_text(query, seeds=whole_numbers(seeds), **options), text_report, as_json, quiet)
+    return finish(
+        search_text(query, seeds=whole_numbers("text", "--seeds", seeds), **options), text_report, as_json, quiet
+    )

@@ -25,7 +25,7 @@ def draw_loss(history, path, loss_name, baselines=(), title=""):
             axis.plot(epochs, values, label=f"{label}: last {values[-1]:.4f}", color=colour, marker=marker)
     for i, name in enumerate(held_out_terms(history)):  # what the held-out loss is the sum of
         values = history[f"val_{name}"]
-        label = f"of it {name.replace('_', ' ')}: last {values[-1]:.4f}"
+        label = f"held out, of it {name.replace('_', ' ')}: last {values[-1]:.4f}"
         axis.plot(epochs, values, ":", label=label, color=f"C{i + 2}", marker="o" if len(values) == 1 else None)
     lowest = min(min(history[name]) for name in ("loss", "val_loss") if name in history)
     for label, value in baselines:  # named on the line itself, at its right end
