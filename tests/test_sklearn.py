@@ -162,3 +162,15 @@ def test_what_is_refused():
         AutoencoderOutlierDetector().fit(np.where(x == x[0, 0], np.nan, x))
     with pytest.raises(RangeError, match="contamination is 0.7"):
         AutoencoderOutlierDetector(contamination=0.7).fit(x)
+
+
+def test_a_training_that_was_stopped_leaves_nothing_fitted(monkeypatch):
+    stopped = ta.History()
+    stopped.interrupted = True
+    monkeypatch.setattr(ta.Autoencoder, "fit", lambda *a, **b: stopped)
+    x, _ = wine()
+    estimator = AutoencoderTransformer(3, epochs=1)
+    with pytest.raises(KeyboardInterrupt):
+        estimator.fit(x)
+    with pytest.raises(NotFittedError):
+        estimator.transform(x)

@@ -94,7 +94,10 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             else:
                 model = copy.deepcopy(self.model)
         z = scaling.apply(X)
-        self.history_ = model.fit(z, self.epochs, self.batch_size, lr=self.lr, seed=seed, progress=False)
+        history = model.fit(z, self.epochs, self.batch_size, lr=self.lr, seed=seed, progress=False)
+        if history.interrupted:  # Ctrl-C ends a grid search too, and what was trained by half does not count as fitted
+            raise KeyboardInterrupt
+        self.history_ = history
         # in float64 a row's code does not depend on the rows beside it, which float32's rounding does
         self.model_, self.scaling_ = model.astype("float64"), scaling
         self._n_features_out = self._codes(z[:1]).shape[1]

@@ -104,7 +104,7 @@ def beside_pca(own, pca, seconds):
     wins, texts = {}, []
     for seed, curves in own.items():
         wins[seed] = {
-            size: all(pair["mse"] < pair["other_mse"] for pair in at_equal_bits(from_two_bits(points), pca[size]))
+            size: beats(from_two_bits(points), pca[size])
             for size, points in curves.items()
         }
     for size in SIZES:
@@ -127,8 +127,13 @@ def beside_pca(own, pca, seconds):
 
 def beats_at_one(points, others):
     """Is the point with one bit for each number below PCA's curve too?"""
-    pairs = at_equal_bits([p for p in points if p["bits"] == 1], others)
-    return all(pair["mse"] < pair["other_mse"] for pair in pairs)
+    return beats([p for p in points if p["bits"] == 1], others)
+
+
+def beats(points, others):
+    """Is each point below the other curve, at as many bits? What cannot be compared at all has not won."""
+    pairs = at_equal_bits(points, others)
+    return bool(pairs) and all(pair["mse"] < pair["other_mse"] for pair in pairs)
 
 
 def beside_all(own, pca):
