@@ -106,7 +106,9 @@ def _same_shape(name, prediction, target):
             f"{name}: the prediction has shape {tuple(prediction.shape)}, the target {tuple(target.shape)}; they must be equal."
         )
     if 0 in target.shape:
-        raise ShapeError(f"{name}: the arrays are empty, shape {tuple(target.shape)}; no examples or no pixels. Give at least one.")
+        raise ShapeError(
+            f"{name}: the arrays are empty, shape {tuple(target.shape)}; no examples or no pixels. Give at least one."
+        )
     if len(target.shape) < 2:
         raise ShapeError(
             f"{name}: arrays of shape {tuple(target.shape)} were given; expected (N, ...), one entry per example."

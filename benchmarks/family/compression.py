@@ -103,10 +103,7 @@ def beside_pca(own, pca, seconds):
     """The autoencoder against PCA with as many components, at equal bits."""
     wins, texts = {}, []
     for seed, curves in own.items():
-        wins[seed] = {
-            size: beats(from_two_bits(points), pca[size])
-            for size, points in curves.items()
-        }
+        wins[seed] = {size: beats(from_two_bits(points), pca[size]) for size, points in curves.items()}
     for size in SIZES:
         shown = [next(p for p in curves[size] if p["bits"] == SHOWN) for curves in own.values()]
         rate = median(p["bits_per_example"] for p in shown)
