@@ -60,3 +60,10 @@ def test_losing_to_pca_is_seen(small, monkeypatch):
     monkeypatch.setattr(compression, "at_equal_bits", worse)
     monkeypatch.setattr(compression, "SIZES", (2,))
     assert compression.measure((0,))[0].reached is False
+
+
+def test_what_cannot_be_compared_has_not_won():
+    curve = [{"bits_per_example": 8.0, "mse": 0.1}]
+    assert not compression.beats(curve, [{"bits_per_example": 9.0, "mse": 0.5}])
+    assert compression.beats(curve, [{"bits_per_example": 8.0, "mse": 0.5}])
+    assert not compression.beats(curve, [{"bits_per_example": 8.0, "mse": 0.05}])

@@ -289,3 +289,10 @@ def test_what_cannot_be_evaluated(rng, changes, error, message):
     given = {"model": Known(first_columns(4)), "data": x, "labels": y} | changes
     with pytest.raises(error, match=message):
         ta.evaluate(**given)
+
+
+def test_one_seed_may_be_any_whole_number(rng):
+    x, y = examples(rng)
+    assert ta.evaluate(Known(first_columns(4)), x, y, seeds=np.int64(3))["seeds"] == [3]
+    with pytest.raises(RangeError, match="a seed is None"):
+        ta.evaluate(Known(first_columns(4)), x, y, seeds=None)

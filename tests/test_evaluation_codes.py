@@ -196,7 +196,7 @@ def test_pca_is_the_plane_of_largest_variance(rng):
 
 def test_a_point_is_not_its_own_neighbour():
     points, labels = np.array([[0.0, 0], [0, 0], [5, 5], [5, 5]]), np.array([0, 1, 0, 1])
-    assert same_label_nearby(points, labels, 1) == 0
+    assert same_label_nearby(points, labels, 1) == same_label_nearby(points, labels.tolist(), 1) == 0
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def test_psnr_in_pieces_is_the_same(rng, monkeypatch):
     [
         ((np.zeros((2, 3)), np.zeros((3, 2))), ShapeError, r"\(2, 3\), the target \(3, 2\)"),
         ((np.zeros((0, 3)), np.zeros((0, 3))), ShapeError, "no examples"),
+        ((np.zeros((2, 0)), np.zeros((2, 0))), ShapeError, "no pixels"),
         ((np.zeros(3), np.zeros(3)), ShapeError, "one entry per example"),
         ((np.zeros((2, 3)), np.zeros((2, 3)), 0), RangeError, "peak is 0"),
     ],

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
-from tinyae.errors import RangeError, ShapeError
+from tinyae.errors import DtypeError, RangeError, ShapeError
 from tinyae.sklearn import AutoencoderOutlierDetector, AutoencoderTransformer
 
 pytestmark = pytest.mark.filterwarnings("ignore:AnomalyDetector")
@@ -153,6 +153,10 @@ def test_what_is_refused():
     x, _ = wine()
     with pytest.raises(RangeError, match="n_components is 0"):
         AutoencoderTransformer(0).fit(x)
+    with pytest.raises(DtypeError, match="hidden is 4; expected a tuple"):
+        AutoencoderTransformer(3, hidden=4).fit(x)
+    with pytest.raises(DtypeError, match="the model is 3"):
+        AutoencoderTransformer(model=3).fit(x)
     fitted = AutoencoderTransformer(3, epochs=1).fit(x)
     with pytest.raises(ShapeError, match="X has 2 features, but a code has 3"):
         fitted.inverse_transform(np.ones((2, 2)))
@@ -162,3 +166,15 @@ def test_what_is_refused():
         AutoencoderOutlierDetector().fit(np.where(x == x[0, 0], np.nan, x))
     with pytest.raises(RangeError, match="contamination is 0.7"):
         AutoencoderOutlierDetector(contamination=0.7).fit(x)
+
+
+def test_a_training_that_was_stopped_leaves_nothing_fitted(monkeypatch):
+    stopped = ta.History()
+    stopped.interrupted = True
+    monkeypatch.setattr(ta.Autoencoder, "fit", lambda *a, **b: stopped)
+    x, _ = wine()
+    estimator = AutoencoderTransformer(3, epochs=1)
+    with pytest.raises(KeyboardInterrupt):
+        estimator.fit(x)
+    with pytest.raises(NotFittedError):
+        estimator.transform(x)

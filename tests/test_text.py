@@ -216,3 +216,17 @@ def test_without_scikit_learn_it_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.feature_extraction.text", None)
     with pytest.raises(ImportError, match="pip install scikit-learn"):
         DocumentIndex("tf-idf").fit(library())
+
+
+def test_a_fit_that_fails_leaves_no_half_of_an_index():
+    index = DocumentIndex("lsa", size=4).fit(library())
+    index.size = 1000
+    with pytest.raises(RangeError, match="size is 1000"):
+        index.fit({f"{i}": text for i, text in enumerate(library().values())})
+    with pytest.raises(StateError, match="has no documents yet"):
+        index.nearest("soup")
+
+
+def test_one_text_is_not_taken_for_a_list_of_letters():
+    with pytest.raises(DtypeError, match="is one text"):
+        DocumentIndex("tf-idf").fit(library()).transform("soup and salt")

@@ -105,8 +105,10 @@ def _same_shape(name, prediction, target):
         raise ShapeError(
             f"{name}: the prediction has shape {tuple(prediction.shape)}, the target {tuple(target.shape)}; they must be equal."
         )
-    if not len(target):
-        raise ShapeError(f"{name}: no examples were given; expected (N, ...), at least one.")
+    if 0 in target.shape:
+        raise ShapeError(
+            f"{name}: the arrays are empty, shape {tuple(target.shape)}; no examples or no pixels. Give at least one."
+        )
     if len(target.shape) < 2:
         raise ShapeError(
             f"{name}: arrays of shape {tuple(target.shape)} were given; expected (N, ...), one entry per example."

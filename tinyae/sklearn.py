@@ -10,7 +10,7 @@ import numpy as np
 
 from .anomaly import AnomalyDetector
 from .context import generator, use
-from .errors import ShapeError, missing_library, require_integer
+from .errors import DtypeError, ShapeError, brief, missing_library, require_integer
 from .models import Autoencoder
 from .models.dense import dense_autoencoder
 from .random import Generator
@@ -86,6 +86,14 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         """Train on X (N, D), N >= 2; y is ignored."""
         X = validate_data(self, X, dtype=(np.float64, np.float32), ensure_min_samples=2)
         code = require_integer("AutoencoderTransformer", "n_components", self.n_components, at_least=1)
+        if not isinstance(self.hidden, (tuple, list)):
+            raise DtypeError(
+                f"AutoencoderTransformer: hidden is {brief(self.hidden)}; expected a tuple of widths, such as (64,)."
+            )
+        if self.model is not None and not isinstance(self.model, Autoencoder):
+            raise DtypeError(
+                f"AutoencoderTransformer: the model is {brief(self.model)}; expected an autoencoder, such as Autoencoder(...)."
+            )
         seed = seed_of(self.random_state)
         scaling = Scaling(X, self.scale, "AutoencoderTransformer.fit")
         with use(generator, Generator(seed)):
@@ -94,7 +102,10 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             else:
                 model = copy.deepcopy(self.model)
         z = scaling.apply(X)
-        self.history_ = model.fit(z, self.epochs, self.batch_size, lr=self.lr, seed=seed, progress=False)
+        history = model.fit(z, self.epochs, self.batch_size, lr=self.lr, seed=seed, progress=False)
+        if history.interrupted:  # Ctrl-C ends a grid search too, and what was trained by half does not count as fitted
+            raise KeyboardInterrupt
+        self.history_ = history
         # in float64 a row's code does not depend on the rows beside it, which float32's rounding does
         self.model_, self.scaling_ = model.astype("float64"), scaling
         self._n_features_out = self._codes(z[:1]).shape[1]

@@ -73,6 +73,7 @@ class DocumentIndex:
             There are fewer than two documents, one of them has no words, or ``size`` is too large for them.
         """
         documents = checked_documents(documents)
+        self.names = []  # what fails from here on leaves an index without documents, not one with half of them
         self._vectorizer = vectorizer()
         rows = self._fit_words(list(documents.values()))
         if self.method != "tf-idf":
@@ -91,6 +92,8 @@ class DocumentIndex:
     def transform(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
         """Texts as vectors of length 1, float64 (N, size); one without a known word as zeros."""
         self._require_fitted("transform")
+        if isinstance(texts, str):
+            raise DtypeError(f"transform: {brief(texts)} is one text; expected a list of them, such as [text].")
         rows = self._vectorizer.transform(list(texts)).toarray()
         return unit(self._vectors(rows)) * rows.any(axis=1, keepdims=True)
 

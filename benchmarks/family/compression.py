@@ -103,10 +103,7 @@ def beside_pca(own, pca, seconds):
     """The autoencoder against PCA with as many components, at equal bits."""
     wins, texts = {}, []
     for seed, curves in own.items():
-        wins[seed] = {
-            size: all(pair["mse"] < pair["other_mse"] for pair in at_equal_bits(from_two_bits(points), pca[size]))
-            for size, points in curves.items()
-        }
+        wins[seed] = {size: beats(from_two_bits(points), pca[size]) for size, points in curves.items()}
     for size in SIZES:
         shown = [next(p for p in curves[size] if p["bits"] == SHOWN) for curves in own.values()]
         rate = median(p["bits_per_example"] for p in shown)
@@ -127,8 +124,13 @@ def beside_pca(own, pca, seconds):
 
 def beats_at_one(points, others):
     """Is the point with one bit for each number below PCA's curve too?"""
-    pairs = at_equal_bits([p for p in points if p["bits"] == 1], others)
-    return all(pair["mse"] < pair["other_mse"] for pair in pairs)
+    return beats([p for p in points if p["bits"] == 1], others)
+
+
+def beats(points, others):
+    """Is each point below the other curve, at as many bits? What cannot be compared at all has not won."""
+    pairs = at_equal_bits(points, others)
+    return bool(pairs) and all(pair["mse"] < pair["other_mse"] for pair in pairs)
 
 
 def beside_all(own, pca):

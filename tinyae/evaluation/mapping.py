@@ -65,6 +65,7 @@ def map_codes(codes: Any, by: str = "tsne", seed: int = 0) -> np.ndarray:
 def same_label_nearby(points: Any, labels: Any, neighbours: int = NEIGHBOURS) -> float:
     """The share of each point's nearest other points that have its label, the mean: how well a map keeps labels
     together."""
+    labels = np.asarray(labels)
     index, _ = nearest(points, points, min(neighbours + 1, len(labels)))
     others = index != np.arange(len(labels))[:, None]  # of points at one place, a point need not be its own nearest
     others[others.all(axis=1), -1] = False

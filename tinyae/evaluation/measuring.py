@@ -264,7 +264,7 @@ def _checked_models(model):
 
 
 def _checked_seeds(seeds):
-    seeds = [seeds] if isinstance(seeds, int) else list(seeds)
+    seeds = [seeds] if np.ndim(seeds) == 0 else list(seeds)
     if not seeds:
         raise RangeError("evaluate: seeds is empty; expected at least one, such as (0, 1, 2).")
     return [require_integer("evaluate", "a seed", seed, at_least=0) for seed in seeds]
