@@ -274,6 +274,7 @@ compress classifier digits a.npy                                | has no decoder
 compress run digits x.npy                                       | x.npy exists
 compress run digits a.npy --bits 0                              | bits
 compress run x.npy a.npy                                        | trained on examples of shape (8, 8, 1)
+compress run images.npy images.npy --overwrite                    | images.npy is what is read from
 compress run nan.npy a.npy                                      | nan
 decompress run nowhere.tae a.npy                                | nowhere.tae
 decompress run file a.npy                                       | file

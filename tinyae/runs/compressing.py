@@ -17,6 +17,7 @@ from ..errors import FileWriteError, RangeError, ShapeError, missing_library
 from ..files import write_whole, writing
 from ..memory import readable
 from ..plots import is_images
+from .outputs import refuse_existing
 from .reporting import short
 from .using import examples_of, open_run
 
@@ -65,16 +66,6 @@ def one_image(command, source, settings):
     return x.reshape(1, *wanted)
 
 
-def refuse_existing(command, out, overwrite):
-    """A file is only replaced where that was asked for."""
-    if not str(out) or Path(out).is_dir():
-        raise RangeError(
-            f"{command}: OUT {out!r} is {'a folder' if str(out) else 'empty'}; expected the path of a file."
-        )
-    if Path(out).exists() and not overwrite:
-        raise RangeError(f"{command}: {out} exists. Choose another OUT, or give --overwrite to replace it.")
-
-
 def compress(path, source, out, *, bits=None, overwrite=False):
     """Compress data by a trained run; the ranges of its quantiser come from what it was trained on.
 
@@ -84,7 +75,7 @@ def compress(path, source, out, *, bits=None, overwrite=False):
         As ``tinyae.compress``; with the run, the data, and ``raw_bytes``, what the examples take as they are (pixels:
         one byte each).
     """
-    refuse_existing("compress", out, overwrite)
+    refuse_existing("compress", out, overwrite, "OUT", source)
     model, settings = open_autoencoder("compress", path)
     x, which = examples_in("compress", settings, source)
     fit_on = training_examples(settings)
@@ -141,7 +132,7 @@ def decompress(path, source, out, *, overwrite=False):
         raise RangeError(
             f"decompress: OUT {out} ends in {kind or 'nothing'}; expected an array, FILE.npy, or for images FILE.png."
         )
-    refuse_existing("decompress", out, overwrite)
+    refuse_existing("decompress", out, overwrite, "OUT", source)
     model, settings = open_autoencoder("decompress", path)
     about = about_file(source)
     n, shape, shown = about["examples"], tuple(about["example_shape"]), about["examples"]

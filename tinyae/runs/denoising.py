@@ -16,6 +16,7 @@ from ..models.denoising import denoising_errors
 from ..nn.noise import NOISES, GaussianNoise, make_noise
 from ..plots import draw_denoised, is_images, new_figure
 from .folder import RunFolder
+from .outputs import checked_out
 from .reporting import short, some_examples
 from .training import as_source
 from .using import examples_of, open_run, refuse_other_shape
@@ -53,7 +54,7 @@ def denoise(path, *, data=None, noise=None, strength=None, seed=0, out=None, ove
         What was written; and ``errors``, {name: {"psnr", "mse", "bce"}}, if there was something to measure by.
     """
     seed = require_integer("denoise", "seed", seed, at_least=0)
-    kind = checked_out(out, overwrite)
+    kind = ".png" if out is None else checked_out("denoise", out, overwrite)
     if kind == ".png":
         new_figure(1, 1)  # without Matplotlib, say so at once
     model, settings = open_run("denoise", path)
@@ -87,20 +88,6 @@ def denoise(path, *, data=None, noise=None, strength=None, seed=0, out=None, ove
                 folder.claim("denoise")  # nobody may train in it meanwhile
                 draw(out)
     return result | {"out": str(out)}
-
-
-def checked_out(out, overwrite):
-    """``.png`` or ``.npy``; what exists is only replaced if asked for."""
-    if out is None:
-        return ".png"
-    kind = Path(out).suffix.lower()
-    if kind not in (".png", ".npy"):
-        raise RangeError(
-            f"denoise: --out {out} ends in {kind or 'nothing'}; expected a picture, FILE.png, or an array, FILE.npy."
-        )
-    if Path(out).exists() and not overwrite:
-        raise RangeError(f"denoise: {out} exists. Choose another --out, or give --overwrite to replace it.")
-    return kind
 
 
 def chosen_noise(model, recipe, kind, strength):

@@ -1,7 +1,6 @@
 """New examples from a trained run: samples, a walk between two examples, the plane of a code of two numbers."""
 
 import io
-from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from ..models import Autoencoder
 from ..models.latent import latent_grid
 from ..plots import is_images, new_figure
 from ..plots.latent import draw_generated
+from .outputs import checked_out
 from .reporting import short
 from .using import examples_of, open_run
 
@@ -42,15 +42,9 @@ def generate(path, *, out, what=None, count=None, seed=0, between=None, data=Non
     dict
         What was written, and where its codes come from.
     """
-    kind = Path(out).suffix.lower()
-    if kind not in (".png", ".npy"):
-        raise RangeError(
-            f"generate: --out {out} ends in {kind or 'nothing'}; expected a picture, FILE.png, or an array, FILE.npy."
-        )
+    kind = checked_out("generate", out, overwrite)
     if what not in (None, *KINDS):
         raise RangeError(f"generate: --what is {what!r}; expected {', '.join(KINDS)}.")
-    if Path(out).exists() and not overwrite:
-        raise RangeError(f"generate: {out} exists. Choose another --out, or give --overwrite to replace it.")
     require_integer("generate", "seed", seed, at_least=0)
     if count is not None:
         require_integer("generate", "count", count, at_least=1 if what in (None, "samples") else 2)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..errors import RangeError
 from .folder import RunFolder
+from .outputs import refuse_existing
 
 
 def checked_picture(command, path, out, overwrite):
@@ -23,8 +24,7 @@ def checked_picture(command, path, out, overwrite):
     kind = Path(out).suffix.lower()
     if kind != ".png":
         raise RangeError(f"{command}: --out {out} ends in {kind or 'nothing'}; expected a picture, FILE.png.")
-    if Path(out).exists() and not overwrite:
-        raise RangeError(f"{command}: {out} exists. Choose another --out, or give --overwrite to replace it.")
+    refuse_existing(command, out, overwrite)
     return Path(out), False
 
 

@@ -1,7 +1,5 @@
 """What is shown to a trained run: the examples it is shown, and reconstructions."""
 
-from pathlib import Path
-
 import numpy as np
 
 from ..data import as_data, check_values
@@ -12,6 +10,7 @@ from ..files import writing
 from ..plots import draw_reconstructions, new_figure
 from ..saving import load
 from .folder import RunFolder
+from .outputs import checked_out
 from .reporting import short, some_examples
 from .training import as_source
 
@@ -57,13 +56,7 @@ def reconstruct(path, *, data=None, out, overwrite=False):
     dict
         What was written.
     """
-    kind = Path(out).suffix.lower()
-    if kind not in (".png", ".npy"):
-        raise RangeError(
-            f"reconstruct: --out {out} ends in {kind or 'nothing'}; expected a picture, FILE.png, or an array, FILE.npy."
-        )
-    if Path(out).exists() and not overwrite:
-        raise RangeError(f"reconstruct: {out} exists. Choose another --out, or give --overwrite to replace it.")
+    kind = checked_out("reconstruct", out, overwrite)
     if kind == ".png":
         new_figure(1, 1)  # without Matplotlib, say so at once
     model, settings = open_run("reconstruct", path)
