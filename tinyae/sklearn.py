@@ -118,7 +118,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     def inverse_transform(self, X: Any) -> np.ndarray[Any, Any]:
         """The rows (N, D) that the decoder makes of codes X (N, n_components), in the data's own units."""
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         X = check_array(X, dtype=(np.float64, np.float32))
         if X.shape[1] != self._n_features_out:
             raise ShapeError(
@@ -141,7 +141,7 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return float(1 - error / whole) if whole > 0 else float(error == 0)
 
     def _rows(self, X):
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         return validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
 
     def _codes(self, z):
@@ -215,7 +215,7 @@ class AutoencoderOutlierDetector(OutlierMixin, BaseEstimator):
 
     def score_samples(self, X: Any) -> np.ndarray[Any, Any]:
         """How normal each row is, float64 (N,): higher is more normal."""
-        check_is_fitted(self)
+        check_is_fitted(self, "detector_")
         X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
         return self.detector_.score_samples(X)
 
