@@ -112,3 +112,29 @@ def train_on_images(images: np.ndarray[Any, Any]) -> ta.Tensor:
     x = ta.conv2d_transpose(ta.max_pool2d(ta.avg_pool2d(ta.pad2d(x, 1))), np.ones((2, 2, 2, 1)), output_size=4)
     print(history["loss"], ta.GlobalAvgPool2D()(x))
     return ta.batch_norm(ta.upsample_bilinear(ta.upsample_nearest(x, (2, 1))), [1.0], [0.0])
+
+
+class Smooth(ta.Autoencoder):
+    def objective(self, x: ta.Tensor, y: ta.Tensor, loss: Any) -> dict[str, ta.Tensor]:
+        z = self.code(x)
+        return {"reconstruction": loss(self.decoder, z, y), "size": 1e-4 * (z**2).mean()}
+
+
+def the_family(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> float:
+    encoder = ta.Sequential(ta.Flatten(), ta.Dense(64, 16, "relu"))
+    vae = ta.VariationalAutoencoder(
+        encoder,
+        ta.Dense(16, 2),
+        ta.Dense(16, 2),
+        ta.Sequential(ta.Dense(2, 64, "sigmoid"), ta.Reshape(8, 8, 1)),
+        beta=2,
+    )
+    history: ta.History = vae.fit(images, epochs=1, augment=[ta.RandomShift(1)])
+    smooth = Smooth(encoder, ta.tied_decoder(encoder, "sigmoid", (8, 8, 1)))
+    ta.pretrain(smooth, images, epochs=1)
+    made: Any = vae.sample(4, seed=1)
+    found: dict[str, Any] = ta.evaluate(smooth, images, labels)
+    detector = ta.AnomalyDetector(contamination=0.1).fit(images)
+    ta.compress(smooth, images, "images.tae", bits=4)
+    again: Any = ta.decompress(smooth, "images.tae")
+    return history["kl"][-1] + float(detector.score_samples(made).sum()) + len(found) + len(again)
