@@ -1,6 +1,4 @@
-"""The detector: what it scores, where it draws the line, what it refuses."""
-
-import json
+"""The detector: what it scores, and where it draws the line."""
 
 import numpy as np
 import pytest
@@ -8,25 +6,11 @@ import pytest
 import tinyae as ta
 from tinyae import AnomalyDetector
 from tinyae.context import current_generator
-from tinyae.errors import DtypeError, ModelFileError, RangeError, ShapeError, StateError
-from tinyae.history import History
 from tinyae.thresholds import promised_threshold
 
-pytestmark = pytest.mark.filterwarnings("ignore:AnomalyDetector. .* held-out rows cannot promise")
-FEATURES = 8
+from .anomaly_cases import FEATURES, FEW_HELD_OUT, mixed, model, quick, surface
 
-
-def surface(rng, n, noise=0.1):
-    """Normal rows: three numbers bent into eight features, which have units of their own."""
-    hidden = np.random.default_rng(7).normal(size=(3, FEATURES))
-    units = 10.0 ** np.arange(-3, FEATURES - 3)
-    return (np.tanh(rng.normal(size=(n, 3)) @ hidden) + noise * rng.normal(size=(n, FEATURES))) * units + 5 * units
-
-
-def mixed(rng, n):
-    """Rows whose features come from different normal rows: each usual by itself, together they are not."""
-    x = surface(rng, n * FEATURES)
-    return np.stack([x[i::FEATURES][:n, i] for i in range(FEATURES)], axis=1)
+pytestmark = FEW_HELD_OUT
 
 
 def area(normal, odd):
@@ -34,20 +18,9 @@ def area(normal, odd):
     return float(np.mean(odd[:, None] < normal[None]))
 
 
-def quick(**settings):
-    return AnomalyDetector(**{"members": 1, "epochs": 15, **settings})
-
-
 @pytest.fixture(scope="module")
 def fitted():
     return quick(epochs=30).fit(surface(np.random.default_rng(0), 600))
-
-
-def model(shape=(FEATURES,), last=None):
-    size = int(np.prod(shape))
-    ta.manual_seed(0)
-    encoder = ta.Sequential(ta.Flatten(), ta.Dense(size, 16, "relu"), ta.Dense(16, 3))
-    return ta.Autoencoder(encoder, ta.Sequential(ta.Dense(3, 16, "relu"), ta.Dense(16, size, last), ta.Reshape(*shape)))
 
 
 # ---------------------------------------------------------------- scores
@@ -287,177 +260,6 @@ def test_constant_features_are_said_and_a_departure_is_found(rng):
         other[:, feature] += 1e-3
         assert (detector.predict(other) == -1).all()
         assert (detector.error_map(other).argmax(axis=1) == feature).all()
-
-
-# ---------------------------------------------------------------- what is refused
-
-
-def gaps(rows):
-    x = surface(np.random.default_rng(0), 20)
-    x[rows, 3] = np.nan
-    return x
-
-
-@pytest.mark.parametrize(
-    "data, error, words",
-    [
-        (np.ones((1, 4)), ShapeError, ["1 sample", "at least two"]),
-        (np.ones(5), ShapeError, ["(5,)", "reshape(-1, 1)"]),
-        (np.ones((5, 3)), RangeError, ["all rows are equal"]),
-        (gaps([3, 17]), RangeError, ["2 of 20 rows have NaN", "3, 17", "isfinite", "SimpleImputer"]),
-        (gaps(range(12)), RangeError, ["12 of 20 rows", "8, 9, ..."]),
-        ([["a", "b"]], DtypeError, ["expected float32"]),
-        (np.ones((3, 2)) * 1j, DtypeError, ["complex"]),
-        (np.zeros((0, 3)), ShapeError, ["empty"]),
-    ],
-)
-def test_data_that_teach_nothing_are_refused(data, error, words):
-    with pytest.raises(error) as caught:
-        quick().fit(data)
-    assert all(word in str(caught.value) for word in ["AnomalyDetector.fit", *words])
-
-
-@pytest.mark.parametrize("asked", ["score_samples", "decision_function", "predict", "error_map", "code_distance",
-                                   "reconstruct", "scaled", "set_threshold"])  # fmt: skip
-def test_a_detector_that_was_never_fitted_says_so(asked):
-    with pytest.raises(StateError, match="never fitted. Call fit"):
-        getattr(AnomalyDetector(), asked)(np.ones((2, 2)))
-
-
-def test_threshold_size_and_file_of_an_unfitted_detector(tmp_path):
-    for asked in (lambda d: d.threshold, lambda d: d.code_size, lambda d: d.save(tmp_path / "d")):
-        with pytest.raises(StateError, match="never fitted"):
-            asked(AnomalyDetector())
-    assert not list(tmp_path.iterdir())
-
-
-def test_other_rows_than_those_learnt_are_refused(fitted, rng):
-    with pytest.raises(ShapeError, match=r"shape \(5,\); the detector was fitted on rows of shape \(8,\)"):
-        fitted.score_samples(np.ones((3, 5)))
-    x = surface(rng, 5)
-    x[2, 0] = np.inf
-    with pytest.raises(RangeError, match="1 of 5 rows have NaN or inf: 2"):
-        fitted.predict(x)
-
-
-@pytest.mark.parametrize(
-    "settings, error, words",
-    [
-        ({"model": 3}, DtypeError, "expected an autoencoder"),
-        ({"model": ta.Dense(2, 2)}, DtypeError, "expected an autoencoder"),
-        ({"scale": "minmax"}, RangeError, "unknown scale"),
-        ({"score_by": "mse"}, RangeError, "unknown score_by"),
-        ({"members": 0}, RangeError, "members is 0"),
-        ({"epochs": -1}, RangeError, "epochs is -1"),
-        ({"epochs": 0}, RangeError, "no model that is trained"),
-        ({"trim": 0.5}, RangeError, "trim is 0.5"),
-        ({"held_out": 0}, RangeError, "held_out is 0"),
-        ({"false_alarms": 1}, RangeError, "false_alarms is 1"),
-        ({"contamination": 0}, RangeError, "contamination is 0"),
-        ({"contamination": 0.6}, RangeError, "contamination is 0.6"),
-        ({"contamination": float("nan")}, RangeError, "contamination is nan"),
-        ({"seed": -1}, RangeError, "seed is -1"),
-    ],
-)
-def test_settings_that_cannot_be(settings, error, words):
-    with pytest.raises(error, match=words):
-        AnomalyDetector(**settings)
-
-
-def test_settings_that_contradict_each_other(rng, images):
-    with pytest.raises(RangeError, match="each sets the threshold"):
-        quick(contamination=0.1).fit(surface(rng, 20), held_out=surface(rng, 20))
-    with pytest.raises(RangeError, match="is trained already. Give scale='none'"):
-        AnomalyDetector(model(), epochs=0, scale="features").fit(surface(rng, 20))
-    with pytest.raises(RangeError, match="ends in a sigmoid"):
-        AnomalyDetector(model(last="sigmoid"), scale="features").fit(surface(rng, 20))
-    with pytest.raises(RangeError, match=r"can only reach \[0, 1\]"):
-        AnomalyDetector(model(images.shape[1:], "sigmoid")).fit(images * 255)
-
-
-def test_what_fails_leaves_the_detector_as_it_was(rng, monkeypatch):
-    x = surface(rng, 60)
-    detector = quick(epochs=2).fit(x)
-    before = detector.score_samples(x)
-    with pytest.raises(RangeError):
-        detector.fit(gaps([0]))
-    stopped = History()
-    stopped.interrupted = True
-    monkeypatch.setattr(ta.Autoencoder, "fit", lambda *a, **b: stopped)
-    with pytest.raises(KeyboardInterrupt):  # what was learnt by half is no measure
-        detector.fit(x)
-    np.testing.assert_array_equal(detector.score_samples(x), before)
-
-
-# ---------------------------------------------------------------- files
-
-
-def test_a_detector_comes_back_from_its_file(tmp_path, rng):
-    x = surface(rng, 100)
-    detector = AnomalyDetector(epochs=2, contamination=0.07, seed=4).fit(x)
-    detector.save(tmp_path / "d.safetensors")
-    again = AnomalyDetector.load(tmp_path / "d.safetensors")
-    np.testing.assert_array_equal(again.score_samples(x), detector.score_samples(x))
-    np.testing.assert_array_equal(again.error_map(x), detector.error_map(x))
-    assert again.threshold == detector.threshold and repr(again) == repr(detector)
-    np.testing.assert_array_equal(again.fit(x).score_samples(x), detector.score_samples(x))  # with all its settings
-    (tmp_path / "e.safetensors").write_bytes(b"")
-    again.save(tmp_path / "e.safetensors")
-    assert (tmp_path / "e.safetensors").read_bytes() == (tmp_path / "d.safetensors").read_bytes()
-
-
-def test_a_detector_of_images_with_a_model_of_ones_own(tmp_path, images):
-    detector = AnomalyDetector(model(images.shape[1:], "sigmoid"), epochs=1).fit(images)
-    detector.save(tmp_path / "d")
-    again = AnomalyDetector.load(tmp_path / "d")
-    np.testing.assert_allclose(again.score_samples(images), detector.score_samples(images), rtol=1e-6)
-    assert again.model is again._fitted[1][0].model
-
-
-def test_files_that_are_no_detector(tmp_path, rng):
-    x = surface(rng, 60)
-    detector = quick(epochs=1).fit(x)
-    path = tmp_path / "d"
-    detector.save(path)
-    whole = path.read_bytes()
-    with pytest.raises(ModelFileError, match="AnomalyDetector.load"):
-        ta.load(path)
-    for changed in (
-        whole[: len(whole) // 2],
-        whole[:-8] + b"\0\1\2\3\4\5\6\7",
-        whole.replace(b'\\"features', b'\\"featurez'),
-    ):
-        path.write_bytes(changed)
-        with pytest.raises(ModelFileError, match="damaged"):
-            AnomalyDetector.load(path)
-    ta.save(model(), path)
-    with pytest.raises(ModelFileError, match="is a tinyae model, not a detector"):
-        AnomalyDetector.load(path)
-    with pytest.raises(ModelFileError, match="no file"):
-        AnomalyDetector.load(tmp_path / "nothing")
-
-
-@pytest.mark.parametrize("wrong", ["members", "threshold", "scaling", "settings"])
-def test_a_file_that_says_what_cannot_be(tmp_path, rng, wrong, monkeypatch):
-    from tinyae import anomaly
-
-    detector, caught = quick(epochs=1).fit(surface(rng, 60)), {}
-    monkeypatch.setattr(
-        anomaly, "write_archive", lambda path, kind, about, arrays: caught.update(about=about, arrays=arrays)
-    )
-    detector.save(tmp_path / "d")
-    about, arrays = json.loads(json.dumps(caught["about"])), caught["arrays"]
-    if wrong == "members":
-        arrays.pop("0.centre")
-    elif wrong == "scaling":
-        arrays["scaling.shift"] = np.zeros(3)
-    elif wrong == "settings":
-        about["settings"]["colour"] = "red"
-    else:
-        about["threshold"] = "high"
-    monkeypatch.setattr(anomaly, "read_archive", lambda path, kind: (about, arrays))
-    with pytest.raises(ModelFileError, match="load: "):
-        AnomalyDetector.load(tmp_path / "d")
 
 
 # ---------------------------------------------------------------- real data
