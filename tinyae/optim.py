@@ -3,7 +3,9 @@ r"""Optimizers: how a parameter follows its gradient.
 Each is the algorithm of its paper, one line of code per line of the algorithm, applied to one
 parameter at a time: ``update(xp, theta, g, state...)`` works on plain arrays, in place. In the code
 ``theta`` is :math:`\theta`, ``g`` the gradient :math:`\nabla_\theta L`, ``lr`` the learning rate
-:math:`\eta`. Where ours departs from the paper, the docstring says so.
+:math:`\eta`. Where ours departs from the paper, the docstring says so. The same lines as formulas stand
+above ``update``, as ``lines``: what explains a step shows them from there. Everything in them is element by
+element; :math:`s` is the direction of the step.
 
 What they share (the list of parameters, their state, ``step()``) is in ``optimizer.py``.
 """
@@ -14,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from .errors import DtypeError, RangeError, brief, known_name, require_integer, require_number
-from .optimizer import Optimizer, no_learning_rate
+from .optimizer import Line, Optimizer, no_learning_rate
 
 
 class GradientDescent(Optimizer):
-    r"""Gradient descent on the whole data set: :math:`\theta \leftarrow \theta - \eta \nabla L`.
+    r"""Gradient descent on the whole data set: :math:`\theta \leftarrow \theta - \eta g`.
 
     ``fit`` takes all examples as one batch, so the gradient is exact, and refuses a batch size. (In a
     loop of your own, given the gradient of a mini-batch, the same step is SGD's.) Cauchy (1847);
@@ -26,6 +28,8 @@ class GradientDescent(Optimizer):
     """
 
     full_batch, about = True, "gradient descent"
+    lines = (Line(r"\theta \leftarrow \theta - \eta g"),)
+    letters = {"lr": r"\eta"}
 
     def update(self, xp, theta, g):
         theta -= self.lr * g
@@ -41,6 +45,11 @@ class SGD(Optimizer):
     """
 
     setting_names = ("lr", "weight_decay")
+    lines = (
+        Line(r"g \leftarrow g + \lambda \theta", when="weight_decay"),
+        Line(r"\theta \leftarrow \theta - \eta g"),
+    )
+    letters = {"lr": r"\eta", "weight_decay": r"\lambda"}
 
     def __init__(self, params: Any, lr: float, weight_decay: float = 0) -> None:
         super().__init__(params, lr)
@@ -55,13 +64,16 @@ class SGD(Optimizer):
 class Momentum(Optimizer):
     r"""SGD with momentum: a running sum of gradients that rolls through small valleys.
 
-    .. math:: v \leftarrow \mu v + g, \qquad \theta \leftarrow \theta - \eta v
+    .. math::
+        v &\leftarrow \mu v + g \\
+        s &= v \\
+        \theta &\leftarrow \theta - \eta s
 
     Convention: :math:`\eta` stands outside v, as in PyTorch. Sutskever, Martens, Dahl and Hinton, "On
     the importance of initialization and momentum in deep learning" (2013), eqs. 1-2, put it inside,
     :math:`v \leftarrow \mu v - \eta g`; for a constant :math:`\eta` both are the same.
 
-    With ``nesterov`` the step is :math:`\eta (g + \mu v)`. In Nesterov's method the gradient is taken
+    With ``nesterov`` it goes along :math:`s = g + \mu v`. In Nesterov's method the gradient is taken
     where the momentum is about to carry :math:`\theta` (their eqs. 3-4); here :math:`\theta` itself stands
     for that point, which leaves the gradient where it is computed anyway (Bengio, Boulanger-Lewandowski
     and Pascanu, "Advances in optimizing recurrent networks" (2013), eq. 7). Weight decay is L2, as in SGD.
@@ -69,6 +81,14 @@ class Momentum(Optimizer):
 
     setting_names = ("lr", "momentum", "nesterov", "weight_decay")
     state_names = ("v",)
+    lines = (
+        Line(r"g \leftarrow g + \lambda \theta", when="weight_decay"),
+        Line(r"v \leftarrow \mu v + g"),
+        Line(r"s = g + \mu v", when="nesterov"),
+        Line(r"s = v", when="not nesterov"),
+        Line(r"\theta \leftarrow \theta - \eta s"),
+    )
+    letters = {"lr": r"\eta", "momentum": r"\mu", "weight_decay": r"\lambda"}
 
     def __init__(
         self, params: Any, lr: float, momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0
@@ -82,14 +102,16 @@ class Momentum(Optimizer):
         if self.weight_decay:
             g = g + self.weight_decay * theta
         v[...] = self.momentum * v + g
-        step = g + self.momentum * v if self.nesterov else v
-        theta -= self.lr * step
+        s = g + self.momentum * v if self.nesterov else v
+        theta -= self.lr * s
 
 
 class AdaGrad(Optimizer):
     r"""AdaGrad: each weight's step is divided by the root of all squared gradients it has seen.
 
-    .. math:: G \leftarrow G + g^2, \qquad \theta \leftarrow \theta - \eta \, g / (\sqrt{G} + \epsilon)
+    .. math::
+        G &\leftarrow G + g^2 \\
+        \theta &\leftarrow \theta - \frac{\eta g}{\sqrt{G} + \epsilon}
 
     Rarely used weights keep large steps; for gradients of one size the steps shrink as :math:`1/\sqrt t`. Duchi, Hazan and
     Singer, "Adaptive subgradient methods for online learning and stochastic optimization" (2011), figure 1
@@ -98,6 +120,11 @@ class AdaGrad(Optimizer):
 
     setting_names = ("lr", "eps")
     state_names = ("G",)
+    lines = (
+        Line(r"G \leftarrow G + g^2"),
+        Line(r"\theta \leftarrow \theta - \frac{\eta g}{\sqrt{G} + \epsilon}"),
+    )
+    letters = {"lr": r"\eta", "eps": r"\epsilon"}
 
     def __init__(self, params: Any, lr: float = 1e-2, eps: float = 1e-10) -> None:
         super().__init__(params, lr)
@@ -111,7 +138,9 @@ class AdaGrad(Optimizer):
 class RMSProp(Optimizer):
     r"""RMSProp: AdaGrad that forgets, so that its steps do not die out.
 
-    .. math:: v \leftarrow \rho v + (1 - \rho) g^2, \qquad \theta \leftarrow \theta - \eta \, g / (\sqrt{v} + \epsilon)
+    .. math::
+        v &\leftarrow \rho v + (1 - \rho) g^2 \\
+        \theta &\leftarrow \theta - \frac{\eta g}{\sqrt{v} + \epsilon}
 
     Tieleman and Hinton, lecture 6.5 of "Neural networks for machine learning" (2012), with their
     :math:`\rho = 0.9`; the slide has no :math:`\epsilon`. Ours stands outside the root, as in PyTorch (whose
@@ -121,6 +150,11 @@ class RMSProp(Optimizer):
 
     setting_names = ("lr", "rho", "eps")
     state_names = ("v",)
+    lines = (
+        Line(r"v \leftarrow \rho v + (1 - \rho) g^2"),
+        Line(r"\theta \leftarrow \theta - \frac{\eta g}{\sqrt{v} + \epsilon}"),
+    )
+    letters = {"lr": r"\eta", "rho": r"\rho", "eps": r"\epsilon"}
 
     def __init__(self, params: Any, lr: float = 1e-3, rho: float = 0.9, eps: float = 1e-8) -> None:
         super().__init__(params, lr)
@@ -141,8 +175,9 @@ class Adam(Optimizer):
     .. math::
         m &\leftarrow \beta_1 m + (1 - \beta_1) g \\
         v &\leftarrow \beta_2 v + (1 - \beta_2) g^2 \\
-        \hat m &= m / (1 - \beta_1^t), \quad \hat v = v / (1 - \beta_2^t) \\
-        \theta &\leftarrow \theta - \eta \, \hat m / (\sqrt{\hat v} + \epsilon)
+        \hat m &= \frac{m}{1 - \beta_1^t} \\
+        \hat v &= \frac{v}{1 - \beta_2^t} \\
+        \theta &\leftarrow \theta - \frac{\eta \hat m}{\sqrt{\hat v} + \epsilon}
 
     m and v start at 0 and are too small at first; dividing by :math:`1 - \beta^t` makes up for it.
     ``weight_decay`` :math:`\lambda` is decoupled: first :math:`\theta \leftarrow \theta - \eta \lambda
@@ -154,6 +189,15 @@ class Adam(Optimizer):
 
     setting_names = ("lr", "betas", "eps", "weight_decay")
     state_names = ("m", "v")
+    lines = (
+        Line(r"\theta \leftarrow \theta - \eta \lambda \theta", when="weight_decay"),
+        Line(r"m \leftarrow \beta_1 m + (1 - \beta_1) g"),
+        Line(r"v \leftarrow \beta_2 v + (1 - \beta_2) g^2"),
+        Line(r"\hat m = \frac{m}{1 - \beta_1^t}"),
+        Line(r"\hat v = \frac{v}{1 - \beta_2^t}"),
+        Line(r"\theta \leftarrow \theta - \frac{\eta \hat m}{\sqrt{\hat v} + \epsilon}"),
+    )
+    letters = {"lr": r"\eta", "betas": (r"\beta_1", r"\beta_2"), "eps": r"\epsilon", "weight_decay": r"\lambda"}
 
     def __init__(
         self,

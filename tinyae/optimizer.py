@@ -4,7 +4,7 @@ The algorithms themselves are in ``optim.py``.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,13 @@ from .context import capturing, every_time, once, unrepeatable
 from .errors import DtypeError, RangeError, ShapeError, StateError, brief, require_integer, require_number
 from .tape import clear_gradients
 from .tensor import Tensor
+
+
+class Line(NamedTuple):
+    """One line of an algorithm: its formula (LaTeX), and the setting that switches it on ("" for always)."""
+
+    formula: str
+    when: str = ""  # such as "weight_decay", or "not nesterov"
 
 
 class Optimizer:
@@ -28,6 +35,8 @@ class Optimizer:
 
     setting_names: tuple = ("lr",)  # the arguments of __init__ after the parameters
     state_names: tuple = ()  # arrays kept per parameter, all zero at first
+    lines: tuple = ()  # the algorithm: a Line for each line of ``update``
+    letters: dict = {}  # the letter (LaTeX) of each setting in them
     full_batch = False  # must see all examples in every step
     about = ""  # its name in a sentence
     has_lr = True
@@ -73,6 +82,15 @@ class Optimizer:
     def update(self, xp, theta, g, **state):
         """One step of one parameter, in place."""
         raise NotImplementedError
+
+    def formulas(self) -> tuple[str, ...]:
+        """The algorithm's lines as LaTeX, in order; without those that its settings leave out."""
+        return tuple(line.formula for line in self.lines if self.switched_on(line))
+
+    def switched_on(self, line):
+        """Is this Line one that the settings do not leave out?"""
+        name = line.when.removeprefix("not ")
+        return not name or bool(getattr(self, name)) == (name == line.when)
 
     def step(self) -> None:
         """Update every parameter that has a gradient.
