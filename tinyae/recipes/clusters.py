@@ -1,5 +1,6 @@
 """A recipe whose code falls into clusters that are much like the labels, which it never sees."""
 
+from .learning_rates import MNIST_LR
 from .recipe import Recipe
 
 RECIPES = [
@@ -8,13 +9,7 @@ RECIPES = [
         about="a code of 10 numbers of MNIST for k-means, 784-500-500-10, from pictures that are moved at random",
         data="mnist",
         widths=(500, 500, 10),
-        activation="relu",
-        code_activation=None,
-        output="sigmoid",
-        init="he",
-        loss="mse",
-        optimizer="adam",
-        lr={"adam": 1e-3, "rmsprop": 3e-4, "adagrad": 1e-2, "momentum": 1.0, "sgd": 10.0, "gd": 10.0},
+        lr={**MNIST_LR, "rmsprop": 3e-4},
         batch_size=128,
         epochs=10,
         model="InvariantAutoencoder",

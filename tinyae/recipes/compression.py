@@ -1,5 +1,6 @@
 """Recipes for compression: one dense autoencoder of MNIST with codes of five sizes, trained to be quantised."""
 
+from .learning_rates import MNIST_LR
 from .recipe import Recipe
 
 WIDTHS = (256, 128)
@@ -17,13 +18,8 @@ RECIPES = [
         about=f"784-256-128-{size} with noise on the code, so that it bears being quantised: for tinyae compress and tinyae rates",
         data="mnist",
         widths=(*WIDTHS, size),
-        activation="relu",
-        code_activation=None,
-        output="sigmoid",
         init="glorot",
-        loss="mse",
-        optimizer="adam",
-        lr={"adam": 1e-3, "rmsprop": 1e-3, "adagrad": 1e-2, "momentum": 1.0, "sgd": 10.0, "gd": 10.0},
+        lr=MNIST_LR,
         batch_size=128,
         epochs=10,
         model="QuantisedAutoencoder",

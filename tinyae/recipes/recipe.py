@@ -21,7 +21,7 @@ LATER = (
 )  # entries that the settings of older runs do not have
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """All that defines a run but its seed; ``expected`` is what it was seen to reach.
 
@@ -40,12 +40,12 @@ class Recipe:
     name: str
     about: str
     data: str
-    activation: str  # of every layer but code and output
-    code_activation: str | None
-    output: str | None
-    init: str
-    loss: str
-    optimizer: str
+    activation: str = "relu"  # of every layer but code and output
+    code_activation: str | None = None
+    output: str | None = "sigmoid"
+    init: str = "he"
+    loss: str = "mse"
+    optimizer: str = "adam"
     lr: dict
     batch_size: int
     epochs: int
