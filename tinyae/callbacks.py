@@ -20,9 +20,9 @@ PLAIN = (bool, int, float, str, type(None))
 class Callback:
     """Does nothing at every hook; override what is needed.
 
-    ``logs`` is a dict: after a batch ``loss`` (with penalties); after an epoch ``loss`` (mean over the epoch), the terms
-    that a model adds up to it, ``val_loss`` if there are validation data, ``lr`` and ``seconds``; only numbers. The norms of the gradients are in
-    ``self.trainer.history``. Epochs count from 1.
+    ``logs`` is a dict: after a batch ``loss`` (with penalties); after an epoch ``loss`` (mean over the epoch), the
+    terms that a model adds up to it, ``val_loss`` if there are validation data, ``lr`` and ``seconds``; only numbers.
+    The norms of the gradients are in ``self.trainer.history``. Epochs count from 1.
     """
 
     trainer: Any = None  # set by fit; ``trainer.record_names`` says what logs will hold
@@ -52,7 +52,7 @@ class Callback:
         """Called last, however training ended: give back what was opened."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What must be remembered to go on from a checkpoint: numbers, strings, NumPy arrays, lists and dicts of them."""
+        """What must be remembered to go on from a checkpoint: numbers, strings, NumPy arrays, lists, dicts of them."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -15,6 +15,14 @@ class CollapseWarning(UserWarning):
     """The model has come to predict the same output for every input."""
 
 
+def not_finite(model):
+    """The name of the first parameter with a NaN or an infinity in it, or None."""
+    named = model.named_parameters()
+    backend = named[0][1].backend
+    flags = backend.to_host(backend.xp.stack([backend.xp.isfinite(tensor.data).all() for _, tensor in named]))
+    return None if flags.all() else named[int(np.argmin(flags))][0]
+
+
 def put_back(trainer, what, value, whose):
     """The loss or a weight is no number: put model and optimizer back and say what happened."""
     batch = trainer.batch_number

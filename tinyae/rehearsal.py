@@ -74,6 +74,14 @@ def checked_batch_size(batch_size, optimizer, n):
     return min(require_integer("fit", "batch_size", size, at_least=1), n)
 
 
+def require_functions(name, values):
+    """Check a list of functions, and return it as a list."""
+    values = list(values) if isinstance(values, (list, tuple)) else values
+    if not isinstance(values, list) or not all(callable(value) for value in values):
+        raise DtypeError(f"fit: {name} is {brief(values)}; expected a list of functions, such as [RandomShift(2)].")
+    return values
+
+
 def rehearse(trainer):
     """Compute the loss of one example of each data set: what cannot work is refused before anything is changed.
 

@@ -26,9 +26,9 @@ from .callbacks import Callback, Progress
 from .checkpoint import Checkpoint, refuse_other_settings
 from .clipping import ClipNorm, ClipValue
 from .context import generator, recording, use
-from .data import place_of
+from .data import place_of, take
 from .errors import DtypeError, RangeError, brief, known_name, require_integer, require_list
-from .failures import put_back, warn_of_collapse
+from .failures import not_finite, put_back, warn_of_collapse
 from .history import History, gradient_norms
 from .interrupt import deferred_interrupt
 from .losses import LOSSES, loss_function
@@ -45,6 +45,7 @@ from .rehearsal import (
     fingerprint,
     make_batch,
     rehearse,
+    require_functions,
 )
 from .schedules import Schedule
 from .steps import steps_of
@@ -90,10 +91,10 @@ def fit(
         Learning rate for an optimizer given by name; by default 1e-3 for Adam and RMSProp, 1e-2 for AdaGrad,
         0.1 for the others. L-BFGS has none.
     loss : str or function, optional
-        By default the model's own: ``"mse"``, but for those that say otherwise. ``"mse"`` and ``"bce"``: the mean over all elements; ``"bce"`` expects a model that ends in a
-        sigmoid and computes from the value before it. ``"cross_entropy"``: the mean over rows. Or a
-        function (prediction, target) -> scalar Tensor. A model may add terms to it (``Module.objective``); then the
-        history has each of them under its name, and ``loss`` is their sum.
+        By default the model's own: ``"mse"``, but for those that say otherwise. ``"mse"`` and ``"bce"``: the mean
+        over all elements; ``"bce"`` expects a model that ends in a sigmoid and computes from the value before it.
+        ``"cross_entropy"``: the mean over rows. Or a function (prediction, target) -> scalar Tensor. A model may add
+        terms to it (``Module.objective``); then the history has each of them under its name, and ``loss`` is their sum.
     validation_data : array or (x, y), optional
         Its loss is computed after each epoch, in evaluation mode.
     shuffle : bool
@@ -115,10 +116,10 @@ def fit(
         Also after Ctrl-C, which ends the batch in hand and keeps what was learnt.
 
     On a GPU the data are brought there once, if they take no more than half of the free memory, and the steps become
-    CUDA graphs; where that is impossible, a CaptureWarning says why. An epoch then reads five times from the GPU: the losses
-    of its batches, the held-out loss, whether all weights are finite, the gradients' norms, and the variances that show a
-    collapse. A progress bar, and callbacks that look at a batch's loss, read besides. Data that a callback changes in place
-    between epochs are not brought there again.
+    CUDA graphs; where that is impossible, a CaptureWarning says why. An epoch then reads five times from the GPU: the
+    losses of its batches, the held-out loss, whether all weights are finite, the gradients' norms, and the variances
+    that show a collapse. A progress bar, and callbacks that look at a batch's loss, read besides. Data that a callback
+    changes in place between epochs are not brought there again.
 
     Raises
     ------
@@ -142,22 +143,8 @@ def fit(
 class Trainer:
     """One call of ``fit``: its settings, checked, and its state, for callbacks to see."""
 
-    def __init__(
-        self,
-        model,
-        x,
-        y,
-        epochs,
-        batch_size,
-        optimizer,
-        lr,
-        loss,
-        validation_data,
-        shuffle,
-        seed,
-        regularizers,
-        augment,
-    ):
+    def __init__(self, model, x, y, epochs, batch_size, optimizer, lr, loss, validation_data, shuffle, seed,
+                 regularizers, augment):  # fmt: skip
         if not isinstance(model, Module):
             raise DtypeError(f"fit: the model is {brief(model)}; expected a Module, such as Autoencoder(...).")
         self.model = model
@@ -184,7 +171,7 @@ class Trainer:
         self.collapsed_for = 0  # epochs in a row
         self.generator = Generator(self.seed)
         self.base_lr = self.optimizer.lr  # what schedules multiply
-        self.callbacks, self.schedules, self.remembering = [], [], []
+        self.callbacks, self.watchers_first, self.schedules, self.remembering = [], [], [], []
         self.watchers = model.watchers()
         self.stop_reason = None
 
@@ -197,6 +184,7 @@ class Trainer:
     def run(self, callbacks):
         """All epochs; returns the History."""
         self.callbacks = callbacks
+        self.watchers_first = [*self.watchers, *(c for c in callbacks if c not in self.watchers)]
         self.schedules = [callback for callback in callbacks if isinstance(callback, Schedule)]
         if self.schedules and self.base_lr is None:
             raise RangeError(
@@ -296,8 +284,10 @@ class Trainer:
         return {**record, "seconds": round(time.perf_counter() - started, 4)}
 
     def objective(self, x, y):
-        """What is minimised, on the tape, and what it consists of: the model's loss, the terms of that, if they are several,
-        and the regularizers' penalties, or None."""
+        """What is minimised, on the tape, and what it consists of.
+
+        That is: the model's loss, the terms of that, if they are several, and the regularizers' penalties, or None.
+        """
         loss, terms = self.loss_and_terms(x, y)
         if not self.regularizers:
             return loss, loss, terms, None
@@ -328,14 +318,14 @@ class Trainer:
         return loss, [found[name] if name in found else 0 * loss.detach() for name in self.terms]
 
     def augmented(self, x, y):
-        """The batch as it is trained on: changed at random where that is asked for, its target too if that is x itself."""
+        """The batch as it is trained on: changed at random where asked for, its target too if that is x itself."""
         changed = x
         for function in self.augment:
             changed = function(changed)
         return changed, changed if y is x else y
 
     def evaluate(self, x, y):
-        """The loss over a data set, in evaluation mode, and its terms if they are several: {name: mean over examples}."""
+        """The loss over a data set, in evaluation mode, and its terms if several: {name: mean over examples}."""
         totals, (x, y) = 0.0, self.steps.here(x, y) if self.steps else (x, y)
         # a loss of the user's own may be a sum: then only batches of one size are comparable
         size = self.batch_size if callable(self.loss_name) else self.evaluated_at_once
@@ -349,15 +339,26 @@ class Trainer:
                 totals = totals + values.astype("float64") * (stop - start)
         return dict(zip(["loss", *self.terms], (self.place.to_host(totals) / len(x)).tolist()))
 
+    # ------------------------------------------------------------ callbacks
+
     def call(self, hook, *arguments):
         """Call one method of every callback.
 
-        In the order in which they were given, then the model's own watchers, which so see the weights that EarlyStopping puts
-        back; but at the end of an epoch these come first, as they add to what the others are told.
+        In the order in which they were given, then the model's own watchers, which so see the weights that
+        EarlyStopping puts back; but at the end of an epoch these come first, as they add to what the others are told.
         """
-        first = self.watchers if hook == "on_epoch_end" else []
-        for callback in [*first, *(callback for callback in self.callbacks if callback not in first)]:
+        for callback in self.watchers_first if hook == "on_epoch_end" else self.callbacks:
             getattr(callback, hook)(*arguments)
+
+    def examples(self, most, epoch=0):
+        """Up to ``most`` training examples, drawn by seed and epoch, as an array where the model is and in its type."""
+        order = Generator(self.seed).permutation(len(self.x), "sample", step=epoch)
+        return take(self.x, order[:most], self.place, self.dtype).data
+
+    def note(self, logs, **numbers):
+        """Add numbers to what callbacks are told at the end of an epoch, and to its record in the history."""
+        logs |= numbers
+        self.history.records[-1] |= numbers
 
     # ------------------------------------------------------------ to go on later
 
@@ -409,19 +410,3 @@ class Trainer:
         self.epoch, self.base_lr, self.collapsed_for = state["epoch"], state["base_lr"], state["collapsed_for"]
         if self.epochs <= state["epochs"]:  # more epochs than before: a reason to stop has passed
             self.stop_reason = state["stop_reason"]
-
-
-def require_functions(name, values):
-    """Check a list of functions, and return it as a list."""
-    values = list(values) if isinstance(values, (list, tuple)) else values
-    if not isinstance(values, list) or not all(callable(value) for value in values):
-        raise DtypeError(f"fit: {name} is {brief(values)}; expected a list of functions, such as [RandomShift(2)].")
-    return values
-
-
-def not_finite(model):
-    """The name of the first parameter with a NaN or an infinity in it, or None."""
-    named = model.named_parameters()
-    backend = named[0][1].backend
-    flags = backend.to_host(backend.xp.stack([backend.xp.isfinite(tensor.data).all() for _, tensor in named]))
-    return None if flags.all() else named[int(np.argmin(flags))][0]

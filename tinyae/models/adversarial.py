@@ -26,7 +26,6 @@ import numpy as np
 
 from ..callbacks import Callback
 from ..context import draw, own
-from ..data import take
 from ..errors import DtypeError, ShapeError, brief, require_integer, require_number, warn
 from ..functional import softplus
 from ..nn import Dense, Module, Sequential
@@ -197,17 +196,14 @@ class PriorWatch(Callback):
         self.model = model
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        t = self.trainer
-        order = Generator(t.seed).permutation(len(t.x), "sample", step=0)
-        match = self.model.prior_match(take(t.x, order[:LOOKED_AT], t.place, t.dtype).data)
+        match = self.model.prior_match(self.trainer.examples(LOOKED_AT))
         self.told = match["discriminator_accuracy"]
-        found = {
-            "discriminator_accuracy": self.told,
-            "code_mean": max(match["mean"], key=abs),
-            "code_variance": max(match["variance"], key=lambda v: abs(v - 1)),
-        }
-        for name, value in found.items():
-            logs[name] = t.history.records[-1][name] = value
+        self.trainer.note(
+            logs,
+            discriminator_accuracy=self.told,
+            code_mean=max(match["mean"], key=abs),
+            code_variance=max(match["variance"], key=lambda v: abs(v - 1)),
+        )
 
     def on_train_end(self) -> None:
         if getattr(self, "told", 0.5) > TOLD:

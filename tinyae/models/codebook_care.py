@@ -9,10 +9,8 @@ a checkpoint does the same.
 from typing import Any
 
 from ..callbacks import Callback
-from ..data import take
 from ..errors import warn
 from ..failures import CollapseWarning
-from ..random import Generator
 
 LOOKED_AT = 2048  # training examples whose codes are counted
 FEWEST = 0.1  # of the entries that should be in use
@@ -30,20 +28,19 @@ class CodebookCare(Callback):
 
     def on_train_begin(self) -> None:
         if not self.model.usage.numpy().any():  # else it has begun already, and goes on
-            self.model.start_codebook(self._examples(0), self.trainer.seed)
+            self.model.start_codebook(self.trainer.examples(LOOKED_AT), self.trainer.seed)
 
     def on_epoch_begin(self, epoch: int) -> None:
         if epoch > 1:
-            self.model.revive(self._examples(epoch), self.trainer.seed + epoch)
+            self.model.revive(self.trainer.examples(LOOKED_AT, epoch), self.trainer.seed + epoch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        self.model.count_codes(self._examples(0))
+        self.model.count_codes(self.trainer.examples(LOOKED_AT))
         used = int((self.model.frequencies() > 0).sum())
-        for name, value in {"perplexity": self.model.perplexity(), "codes_used": used}.items():
-            logs[name] = self.trainer.history.records[-1][name] = value
+        self.trainer.note(logs, perplexity=self.model.perplexity(), codes_used=used)
 
     def on_train_end(self) -> None:
-        self.model.count_codes(self._examples(0))  # early stopping may have put weights back
+        self.model.count_codes(self.trainer.examples(LOOKED_AT))  # early stopping may have put weights back
         used, codes = int((self.model.frequencies() > 0).sum()), self.model.codes
         if used < max(2, FEWEST * codes):
             warn(
@@ -51,9 +48,3 @@ class CodebookCare(Callback):
                 "worth fewer bits than it seems. Start anew with a smaller beta or learning rate, or with fewer codes.",
                 CodebookCollapseWarning,
             )
-
-    def _examples(self, epoch):
-        """Some training examples, others in each epoch, where the model is."""
-        t = self.trainer
-        order = Generator(t.seed).permutation(len(t.x), "sample", step=epoch)
-        return take(t.x, order[:LOOKED_AT], t.place, t.dtype).data
