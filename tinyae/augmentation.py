@@ -113,12 +113,7 @@ class RandomRotation(Augmentation):
         j = (xp.arange(W, dtype=X.dtype) - (W - 1) / 2)[None, None, :]
         row = xp.clip(i * cos + j * sin + (H - 1) / 2, -1, H)  # from there on outwards there is nothing but ``fill``
         column = xp.clip(j * cos - i * sin + (W - 1) / 2, -1, W)
-        top, left = xp.floor(row), xp.floor(column)
-        r, s = (part.reshape(N, H, W, *[1] * (X.ndim - 3)) for part in (row - top, column - left))
-        top, left, frame = top.astype("int64"), left.astype("int64"), Frame(xp, X, self.fill)
-        above = (1 - s) * frame.at(top, left) + s * frame.at(top, left + 1)
-        below = (1 - s) * frame.at(top + 1, left) + s * frame.at(top + 1, left + 1)
-        return (1 - r) * above + r * below
+        return Frame(xp, X, self.fill).between(row, column)
 
     def __repr__(self) -> str:
         return f"RandomRotation(degrees={self.degrees:g}, fill={self.fill:g})"
@@ -133,10 +128,23 @@ class Frame:
         framed[:, 1 : H + 1, 1 : W + 1] = X
         self.xp, self.width = xp, W + 3
         self.pixels = framed.reshape(N * (H + 3) * (W + 3), *X.shape[3:])
-        self.starts = (xp.arange(N) * ((H + 3) * (W + 3)) + W + 4).reshape(
-            N, 1, 1
-        )  # where each image's own pixels begin
+        # where each image's own pixels begin
+        self.starts = (xp.arange(N) * ((H + 3) * (W + 3)) + W + 4).reshape(N, 1, 1)
 
     def at(self, rows, columns):
         """Pixel (rows[n, i, j], columns[n, i, j]) of each image n. Both broadcast to (N, H, W)."""
         return self.xp.take(self.pixels, self.starts + rows * self.width + columns, axis=0)
+
+    def between(self, rows, columns):
+        """The value at a place between pixels: of the four around it the mean, each weighted by how near it is.
+
+        ``rows`` and ``columns`` (N, H, W) are floats, from -1 to H and from -1 to W.
+        """
+        xp = self.xp
+        top, left = xp.floor(rows), xp.floor(columns)
+        each = (*rows.shape, *[1] * (self.pixels.ndim - 1))  # one weight for all channels of a pixel
+        r, s = (rows - top).reshape(each), (columns - left).reshape(each)
+        top, left = top.astype("int64"), left.astype("int64")
+        above = (1 - s) * self.at(top, left) + s * self.at(top, left + 1)
+        below = (1 - s) * self.at(top + 1, left) + s * self.at(top + 1, left + 1)
+        return (1 - r) * above + r * below

@@ -91,9 +91,4 @@ def moved(x: Tensor, shift: float, angle: float, scale: float, slant: float) -> 
     # beyond the border all is 0, one pixel further as well as ten
     i = xp.clip(cos * row - sin * column + ((H - 1) / 2 + down * shift), -1, H)
     j = xp.clip(sin * row + cos * column + ((W - 1) / 2 + right * shift), -1, W)
-    top, left = xp.floor(i), xp.floor(j)
-    r, s = (part.reshape(N, H, W, *[1] * (x.ndim - 3)) for part in (i - top, j - left))
-    top, left, frame = top.astype("int64"), left.astype("int64"), Frame(xp, x.data, 0)
-    above = (1 - s) * frame.at(top, left) + s * frame.at(top, left + 1)
-    below = (1 - s) * frame.at(top + 1, left) + s * frame.at(top + 1, left + 1)
-    return own(wrap((1 - r) * above + r * below, x.backend))
+    return own(wrap(Frame(xp, x.data, 0).between(i, j), x.backend))

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..context import draw, generator, no_grad, own, unrepeatable, use
+from ..context import draw, generator, no_grad, own, use
 from ..errors import RangeError, ShapeError, brief, lookup, require_number
 from ..random import Generator
 from ..tensor import Tensor, as_tensor, wrap
@@ -81,7 +81,7 @@ class GaussianNoise(Noise):
         return self.std
 
     def corrupt(self, x: Tensor, purpose: str) -> Tensor:
-        epsilon = drawn("normal", x, purpose).astype(x.dtype)
+        epsilon = draw("normal", x.shape, purpose, x.backend).astype(x.dtype)
         x = x + own(wrap(epsilon * self.std, x.backend))
         return x if self.clip is None else x.clip(*self.clip)
 
@@ -103,7 +103,7 @@ class MaskingNoise(Noise):
         return self.rate
 
     def corrupt(self, x: Tensor, purpose: str) -> Tensor:
-        kept = drawn("uniform", x, purpose) >= self.rate
+        kept = draw("uniform", x.shape, purpose, x.backend) >= self.rate
         return x * own(wrap(kept.astype(x.dtype), x.backend))
 
     def config(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class SaltAndPepper(Noise):
         return self.rate
 
     def corrupt(self, x: Tensor, purpose: str) -> Tensor:
-        chance = drawn("uniform", x, purpose)
+        chance = draw("uniform", x.shape, purpose, x.backend)
         kept, salt = chance >= self.rate, chance < self.rate / 2
         kept, salt = (own(wrap(mask.astype(x.dtype), x.backend)) for mask in (kept, salt))
         return x * kept + salt
@@ -147,12 +147,6 @@ def make_noise(kind: str, strength: float = 0.4, clip: Sequence[float] | None = 
     """
     found = lookup("noise", kind, NOISES)
     return GaussianNoise(strength, clip) if found is GaussianNoise else found(strength)
-
-
-def drawn(kind, x, purpose):
-    """Random numbers of the shape of x. A list of calls cannot draw others each time; a GPU's graph can."""
-    unrepeatable("draws random numbers, for which there is no kernel", by_calls_only=True)
-    return draw(kind, x.shape, purpose, x.backend)
 
 
 def checked_limits(clip):
