@@ -9,9 +9,10 @@ import pytest
 
 import tinyae as ta
 from tinyae.backend import NUMPY
-from tinyae.context import capturing, use
+from tinyae.context import observing, use
 from tinyae.kernels import gpu_updates
 from tinyae.kernels.gpu_updates import MOST
+from tinyae.observer import Observer
 
 from .test_kernels_optim import OPTIMIZERS
 from .twins import TYPES, near
@@ -297,23 +298,20 @@ def test_a_model_that_moves_between_devices(rng):
 # ---------------------------------------------------------------- a captured step
 
 
-class Program:
+class Program(Observer):
     """As much of a captured step as an update needs: what is called each time, and the launches that are repeated."""
 
     def __init__(self, optimizer, launches):
         self.actions = []
-        with use(capturing, self):
+        with use(observing, self):
             before = len(launches)
             optimizer.step()
             self.launches = [call for call in launches[before:] if call[1] != "set_numbers"]
 
     def do(self, function, arguments):
         self.actions.append((function, arguments))
-        with use(capturing, None):
+        with use(observing, None):
             function(*arguments)
-
-    def note_update(self, optimizer, pairs):
-        pass
 
     def repeat(self):
         for function, arguments in self.actions:

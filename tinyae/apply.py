@@ -8,7 +8,7 @@ lists, arrays, tensors of integers.
 import numpy as np
 
 from .backend import FLOATS, backend_of
-from .context import capturing, recording, unrepeatable
+from .context import observing, recording, unrepeatable
 from .errors import BackendError, DtypeError, TinyaeError
 from .operands import broadcast_error, checked_array
 from .tape import Node, births, calling_place, forget
@@ -40,6 +40,9 @@ def apply(op, *inputs, **attributes):
     if fast is not None and fast.accepts(*arrays, **attributes):
         op = fast
 
+    observer = observing.get()
+    if observer is not None:
+        observer.begin(op, inputs, attributes)
     node = Node(op, backend) if needs_gradient and recording.get() else None
     try:
         data = op.forward(backend.xp, forget if node is None else node.save, *arrays, **attributes)
@@ -57,8 +60,6 @@ def apply(op, *inputs, **attributes):
     # a view (it has a base) of the input, not of a temporary copy (they share no memory), is one memory with it
     if op.view and data.base is not None and backend.xp.may_share_memory(data, arrays[0]):
         result._version, result._seen = inputs[0]._version, inputs[0]._seen
-    if (program := capturing.get()) is not None:
-        program.note(op, inputs, result)
     if node is not None:
         node.inputs = [(x._node or x) if type(x) is Tensor and x._needs_gradient else None for x in inputs]
         node.shape, node.dtype = data.shape, data.dtype
@@ -66,6 +67,8 @@ def apply(op, *inputs, **attributes):
         if node.saved:
             node.watch(arrays, inputs, result)
         result._node, result._needs_gradient = node, True
+    if observer is not None:
+        observer.note_result(op, inputs, result, node)
     return result
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from .backend import NUMPY, kernels, matmul_precision
-from .context import capturing, layer_calls, recording
+from .context import layer_calls, observing, recording
 from .errors import BackendError, DtypeError, brief, warn
 from .graph import GraphProgram
 from .kernels.threads import get_num_threads
@@ -136,7 +136,7 @@ class Captured:
         """What the function does and gives."""
         if named:
             raise DtypeError(f"capture: {self.__name__} was given {', '.join(named)} by name; give Tensors by place.")
-        if capturing.get() is not None:  # a step within a step
+        if observing.get() is not None:  # a step within a step
             return each(lambda x: x.detach() if isinstance(x, Tensor) else x, self.function(*arguments))
         if self.reason is not None or layer_calls.get() is not None or not self._lock.acquire(blocking=False):
             return detached(self.function(*arguments))

@@ -15,7 +15,9 @@ from .random import Generator
 recording = ContextVar("tinyae.recording", default=True)
 generator: ContextVar[Generator | None] = ContextVar("tinyae.generator", default=None)
 layer_calls: ContextVar[list | None] = ContextVar("tinyae.layer_calls", default=None)
-capturing: ContextVar[Any] = ContextVar("tinyae.capturing", default=None)  # the Program that is being written, or None
+observing: ContextVar[Any] = ContextVar(
+    "tinyae.observing", default=None
+)  # the Observer who is told of everything, or None
 
 
 class no_grad(ContextDecorator):
@@ -105,18 +107,24 @@ def watch_layers():
         yield calls
 
 
+def apart():
+    """Are layers to run as the single operations they are made of? So whoever looks on sees each of them."""
+    observer = observing.get()
+    return observer is not None and observer.apart
+
+
 def every_time(function, *arguments):
     """Call it; and if a step is being captured, again in each repetition of the step."""
-    program = capturing.get()
-    if program is None:
+    observer = observing.get()
+    if observer is None:
         return function(*arguments)
-    return program.do(function, arguments)
+    return observer.do(function, arguments)
 
 
 def once(function, *arguments):
     """Call it; if a step is being captured, not in its repetitions: from now on there is nothing to do."""
-    program = capturing.get()
-    return function(*arguments) if program is None else program.do_once(function, arguments)
+    observer = observing.get()
+    return function(*arguments) if observer is None else observer.do_once(function, arguments)
 
 
 def unrepeatable(what, by_calls_only=False):
@@ -125,22 +133,22 @@ def unrepeatable(what, by_calls_only=False):
     ``what`` is a plain text, for it is made on every call, captured or not. ``by_calls_only``: the graph of a GPU can
     repeat it, for it holds all that the GPU was told, by a kernel of ours or not.
     """
-    program = capturing.get()
-    if program is not None and not (by_calls_only and program.is_graph):
-        program.give_up(what)
+    observer = observing.get()
+    if observer is not None and not (by_calls_only and observer.is_graph):
+        observer.give_up(what)
 
 
 def own(tensor):
     """The tensor; a step that is being captured is told that it made it, for no operation says so."""
-    program = capturing.get()
-    if program is not None:
-        program.note_made(tensor)
+    observer = observing.get()
+    if observer is not None:
+        observer.note_made(tensor)
     return tensor
 
 
 def draw(kind, shape, purpose, backend):
     """Random numbers of the current generator, "uniform" or "normal"; those of a captured step are others in each repetition."""
     unrepeatable("draws random numbers", by_calls_only=True)
-    generator, program = current_generator(), capturing.get()
-    step = None if program is None or not program.is_graph else program.step_of(generator, purpose)
+    generator, observer = current_generator(), observing.get()
+    step = None if observer is None or not observer.is_graph else observer.step_of(generator, purpose)
     return getattr(generator, kind)(shape, purpose, step, backend.xp)

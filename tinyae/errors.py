@@ -38,6 +38,10 @@ class TapeError(TinyaeError, RuntimeError):
     """A gradient that the tape cannot give, or would give wrongly."""
 
 
+class NotFiniteError(TinyaeError, ArithmeticError):
+    """A NaN or an infinity, found where it arose."""
+
+
 class FileWriteError(TinyaeError, OSError):
     """A file or folder that cannot be written."""
 

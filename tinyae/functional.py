@@ -9,6 +9,7 @@ from typing import Any
 
 from . import ops
 from .apply import apply
+from .context import apart
 from .errors import DtypeError, RangeError, ShapeError, brief, known_name, require_integer, require_number
 from .ops.convolution import require_kernel
 from .ops.linear import JOINED as JOINED
@@ -71,12 +72,15 @@ def affine(x: TensorLike, weight: TensorLike, bias: TensorLike) -> Tensor:
 
 def dense(x: TensorLike, weight: TensorLike, bias: TensorLike, activation: str | None = None) -> Tensor:
     """activation(affine(x, weight, bias)) as one operation, for relu, sigmoid and tanh."""
+    if apart():
+        y = affine(x, weight, bias)
+        return y if activation is None else ACTIVATIONS[known_name("activation of dense", activation, JOINED)](y)
     return apply(ops.Dense, x, weight, bias, activations=(activation,))
 
 
 def dense_layers(x: Tensor, layers: Sequence[tuple[Tensor, Tensor, str | None]]) -> Tensor:
     """``dense`` for each (weight, bias, activation); several in one operation where there is a kernel for it."""
-    if len(layers) > 1 and x.backend.twin(ops.Dense) is not None:
+    if len(layers) > 1 and not apart() and x.backend.twin(ops.Dense) is not None:
         parameters = [tensor for weight, bias, _ in layers for tensor in (weight, bias)]
         return apply(ops.Dense, x, *parameters, activations=tuple([activation for _, _, activation in layers]))
     for weight, bias, activation in layers:
@@ -197,6 +201,10 @@ def conv_block(
     if activation is not None:
         activation = known_name("activation of conv_block", activation, JOINED)
     bias = _or_zeros(bias, weight)
+    if apart():
+        y = conv2d(x if upsample == 1 else upsample_nearest(x, upsample), weight, bias, padding=where)
+        y = y if activation is None else ACTIVATIONS[activation](y)
+        return y if pooling is None else max_pool2d(y, pooling[0], padding=pooling[1])
     return apply(ops.ConvBlock, x, weight, bias, upsample=upsample, padding=where, activation=activation, pool=pooling)
 
 

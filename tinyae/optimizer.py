@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .backend import backend_of
-from .context import capturing, every_time, once, unrepeatable
+from .context import every_time, observing, once, unrepeatable
 from .errors import DtypeError, RangeError, ShapeError, StateError, brief, require_integer, require_number
 from .tape import clear_gradients
 from .tensor import Tensor
@@ -115,10 +115,13 @@ class Optimizer:
                 if array.dtype != theta.dtype or type(array) is not type(theta):  # the model was moved
                     state[name] = once(moved, array, tensor)
             pairs.append((tensor, state))
-        if (program := capturing.get()) is not None:
-            program.note_update(self, pairs)
+        observer = observing.get()
+        if observer is not None:
+            observer.note_update(self, pairs)
         every_time(self.begin_step, pairs)
         self.update_all(pairs)
+        if observer is not None:
+            observer.note_updated(self, pairs)
 
     def begin_step(self, pairs):
         """Count the step, and tell the tape that every (parameter, state) is written to."""

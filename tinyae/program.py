@@ -11,8 +11,9 @@ import weakref
 import numpy as np
 
 from .backend import NUMPY
-from .context import capturing, use
+from .context import observing, use
 from .kernels.joining import joined
+from .observer import Observer
 from .tape import add_gradients, births, clear_gradients
 from .tensor import Tensor, wrap
 
@@ -29,13 +30,12 @@ def written(function, arrays):
     return program if program.reason is None else None
 
 
-class Program:
+class Program(Observer):
     """What one run of a step did, as a list of calls, and the memory that they work on.
 
     While it is written, the functions that begin with ``note`` are told what happens; then ``repeat`` does it again.
     """
 
-    is_graph = False
     backend = NUMPY
 
     def __init__(self):
@@ -71,7 +71,7 @@ class Program:
         self.inputs = [x.data if type(x) is Tensor else x for x in inputs]
         self.unchecked = list(range(len(inputs)))  # of which arguments only one value was seen
         self.made = {id(x): weakref.ref(x) for x in inputs}
-        with use(capturing, self):
+        with use(observing, self):
             results = function(*inputs)
         made = [tensor for reference in self.made.values() if (tensor := reference()) is not None]
         if any(all(tensor is not x for x in inputs + listed(results)) for tensor in made):
@@ -138,18 +138,17 @@ class Program:
     def do(self, function, arguments):
         """Call what is to be called in every repetition."""
         self.actions.append((function, arguments))
-        with use(capturing, None):
+        with use(observing, None):
             return function(*arguments)
 
-    def do_once(self, function, arguments):
-        """Call what is done now and not in the repetitions."""
-        return function(*arguments)
+    def keep(self, arrays):
+        self.kept += arrays
 
     def note_kernel(self, kernel, arguments):
         """A kernel for the CPU is about to run."""
         self.actions.append((kernel, arguments))
 
-    def note(self, op, inputs, result):
+    def note_result(self, op, inputs, result, node):
         """An operation was applied."""
         if not self.can_repeat(op):
             self.give_up(f"applies the operation {op.name}, for which there is no kernel, or too little to do for one")

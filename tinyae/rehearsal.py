@@ -5,7 +5,7 @@ from math import prod
 
 import numpy as np
 
-from .context import generator, no_grad, use, watch_layers
+from .context import generator, no_grad, observing, use, watch_layers
 from .data import as_data, check_values, place_of, take
 from .errors import DtypeError, RangeError, ShapeError, brief, require_integer
 from .memory import examples_at_once, refuse_what_does_not_fit
@@ -92,7 +92,8 @@ def rehearse(trainer):
         data["validation_data"] = trainer.validation
     for name, (x, y) in data.items():
         own_chance = use(generator, Generator(trainer.seed))  # a try takes nothing from the user's
-        with trainer.model.evaluating(), own_chance, watch_layers() as calls:
+        unseen = use(observing, None)  # whoever looks on waits for the training
+        with unseen, trainer.model.evaluating(), own_chance, watch_layers() as calls:
             batch = trainer.batch(x, y, np.arange(1))
             try:
                 terms = trainer.model.objective(*batch, trainer.loss)

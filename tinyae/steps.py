@@ -13,7 +13,7 @@ import math
 from .backend import NUMPY
 from .callbacks import Callback
 from .capture import IN_VAIN, IN_VAIN_BECAUSE, CaptureWarning
-from .context import every_time
+from .context import every_time, observing
 from .data import order_of
 from .errors import brief, warn
 from .failures import put_back
@@ -59,6 +59,8 @@ def why_not_resident(trainer):
 
 def why_not_repeated(trainer):
     """Why it is not certain that every step does the same, or None: all that it runs must be known."""
+    if observing.get() is not None:
+        return "a trace or find_nan is open, and wants to see every operation"
     if not isinstance(trainer.loss_name, str):
         return "the loss is a function of your own; decorate a step of your own with ta.capture instead"
     for module in trainer.model.modules():

@@ -27,7 +27,7 @@ import itertools
 import sys
 import weakref
 
-from .context import capturing, unrepeatable
+from .context import observing, unrepeatable
 from .errors import PACKAGE, TapeError
 
 births = itertools.count(1)
@@ -198,8 +198,9 @@ def run_backward(root, gradient, keep_tape):
         The leaves, and the intermediate tensors that retain theirs, each with its gradient.
     """
     nodes, leaves = reachable(root)
-    if (program := capturing.get()) is not None:
-        program.note_backward(nodes)
+    observer = observing.get()
+    if observer is not None:
+        observer.note_backward(nodes)
     total = {root: gradient}  # the sum of the gradients that have reached a node or leaf so far
     owned = set()  # what has a sum that is stored nowhere else, so that a leaf may keep it without a copy
     results = []
@@ -211,11 +212,15 @@ def run_backward(root, gradient, keep_tape):
             gY = node.backend.xp.asarray(gY)
         if node.retain is not None and (tensor := node.retain()) is not None:
             results.append((tensor, own(gY, is_own=False)))
+        if observer is not None:
+            observer.note_gradient(node, gY)
         for source, g in zip(node.inputs, pull_back(node, gY)):
             if source is None or g is None:
                 continue
             if g.shape != source.shape or g.dtype != source.dtype:
                 g = fit_to(source, g, node)
+            if observer is not None:
+                observer.note_share(source, g, total.get(source))
             if source in total:
                 unrepeatable("uses a tensor twice: two gradients must be added", by_calls_only=True)
                 total[source] = total[source] + g

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import ops
 from .backend import FLOATS, NUMPY, Backend, backend_of, get_backend
-from .context import capturing, every_time, own, recording, unrepeatable
+from .context import every_time, observing, own, recording, unrepeatable
 from .errors import BackendError, DtypeError, ShapeError, TapeError
 from .operands import broadcast_error, checked_array, float_type
 from .operators import Operators
@@ -275,7 +275,7 @@ class Tensor(Operators):
 
         Nothing is recorded of constants, and cutting batches out of a data set should not take as long as a small layer.
         """
-        if self._needs_gradient or self._version.count != self._seen or capturing.get() is not None:
+        if self._needs_gradient or self._version.count != self._seen or observing.get() is not None:
             return None
         try:
             rows = self.data[index]

@@ -11,7 +11,7 @@ import threading
 import numpy as np
 
 from ..backend import NUMPY
-from ..context import capturing
+from ..context import observing
 
 ALIKE = 8  # groups of one size that are remembered; if more are in use at once, the others come from the system
 KEPT = 1 << 30  # bytes that may be remembered, in each thread
@@ -87,9 +87,9 @@ def take(shapes, dtype):
     except AttributeError:
         _threads.buffers = Buffers()
         group = _threads.buffers.take(shapes, dtype)
-    program = capturing.get()
-    if program is not None:
-        program.kept += group.arrays  # now somebody holds them
+    observer = observing.get()
+    if observer is not None:
+        observer.keep(group.arrays)  # now somebody holds them
     return group
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numba
 
-from ..context import capturing
+from ..context import observing
 from .threads import get_num_threads
 
 # NaN and infinity keep their meaning; sums may be reordered, a product and a sum be rounded together
@@ -88,9 +88,9 @@ class Kernel:
 
     def __call__(self, *arguments):
         """Run it; the last argument is the number of parts."""
-        program = capturing.get()
-        if program is not None:
-            program.note_kernel(self, arguments)
+        observer = observing.get()
+        if observer is not None:
+            observer.note_kernel(self, arguments)
         self.function(*arguments)
 
 

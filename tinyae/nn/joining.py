@@ -9,6 +9,7 @@ from math import gcd
 
 from .. import functional as F
 from .. import ops
+from ..context import apart
 from .images import Conv2D, MaxPool2D, UpSampling2D, both
 from .layers import Dense
 
@@ -108,6 +109,8 @@ RULES = (DenseRow, ConvolutionBlock)
 
 def group_at(layers, start):
     """The group of layers that begins there and is one operation with a kernel, or None."""
+    if apart():
+        return None
     for rule in RULES:
         group = rule.at(layers, start)
         if group is not None and group.weight.backend.twin(group.operation) is not None:

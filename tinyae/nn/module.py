@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..backend import FLOATS, Backend, get_backend
-from ..context import capturing, every_time, layer_calls, no_grad, watch_layers
+from ..context import every_time, layer_calls, no_grad, observing, watch_layers
 from ..errors import BackendError, ShapeError, StateError, TinyaeError
 from ..operands import as_ints, checked_array, float_type
 from ..tape import clear_gradients
@@ -35,9 +35,12 @@ class Module:
     def __call__(self, x: Any) -> Tensor:
         """Apply the module to a Tensor, or to an array, which is taken as a constant."""
         x = as_tensor(x, type(self).__name__)
-        if (program := capturing.get()) is not None:
-            program.note_module(self)
+        observer = observing.get()
+        if observer is not None:
+            observer.note_module(self)
         y = self.forward(x)
+        if observer is not None:
+            observer.leave_module(self)
         calls = layer_calls.get()
         if calls is not None:
             calls.append((self, x.shape, y.shape))
