@@ -15,7 +15,7 @@ from ..plots.anomalies import DRAWN_IMAGES, DRAWN_ROWS
 from .folder import RunFolder
 from .reporting import short
 from .training import as_source
-from .using import open_run
+from .using import open_autoencoder
 
 FILES = {"scores.csv": "the score of every row", "worst.png": "the strangest and where they are strange",
          "scores.png": "all scores", "detector.safetensors": "for ta.AnomalyDetector.load"}  # fmt: skip
@@ -57,11 +57,7 @@ def find_anomalies(data, *, train=None, run=None, normal=(), labels=None, contam
     x = np.asarray(x[:])
     held_out, learnt_from = None, data
     if run is not None:
-        model, settings = open_run("anomalies", run)
-        if settings.recipe.task == "classify":
-            raise RangeError(
-                f"anomalies: the run in {run} is a classifier and has no decoder. Give an autoencoder's run."
-            )
+        model, settings = open_autoencoder("anomalies", run)
         (known, _), (held_out, _) = load_data(settings.recipe.data, settings.recipe.labels)
         held_out, learnt_from, epochs = np.asarray(held_out[:]), settings.recipe.data, 0
     elif train is not None:

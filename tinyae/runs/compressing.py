@@ -14,22 +14,14 @@ from ..compression.rates import tiled
 from ..datasets import load as load_data
 from ..datasets.image_folder import SUFFIXES, decoded, survey
 from ..errors import FileWriteError, RangeError, ShapeError, missing_library
-from ..files import write_whole, writing
+from ..files import write_whole
 from ..memory import readable
 from ..plots import is_images
-from .outputs import refuse_existing
+from .outputs import refuse_existing, write_array
 from .reporting import short
-from .using import examples_of, open_run
+from .using import examples_of, open_autoencoder
 
 SHEET = 1024  # images that are shown on a sheet
-
-
-def open_autoencoder(command, path):
-    """(model, settings) of a run that has a code."""
-    model, settings = open_run(command, path)
-    if settings.recipe.task == "classify":
-        raise RangeError(f"{command}: the run in {path} is a classifier and has no decoder. Give an autoencoder's run.")
-    return model, settings
 
 
 def training_examples(settings):
@@ -141,11 +133,7 @@ def decompress(path, source, out, *, overwrite=False):
         shown = write_sheet(pieces, out, n, shape)
     else:
         refuse_what_the_disk_cannot_hold(out, n * math.prod(shape) * model.dtype.itemsize)
-        with writing(out) as file:
-            header = {"descr": model.dtype.newbyteorder("<").str, "fortran_order": False, "shape": (n, *shape)}
-            np.lib.format.write_array_header_1_0(file, header)
-            for piece in pieces:
-                file.write(piece.astype(header["descr"]).tobytes())
+        write_array(out, pieces, (n, *shape), model.dtype.newbyteorder("<").str)
     return {"run": str(path), "file": str(source), "out": str(out), "written": shown, **about}
 
 

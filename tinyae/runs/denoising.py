@@ -9,17 +9,16 @@ from ..data import as_data, check_values
 from ..datasets import load as load_data
 from ..datasets.own import NAMES, load_for_evaluation
 from ..errors import RangeError, require_integer
-from ..files import writing
 from ..image_quality import psnr_of_each
 from ..metrics import LARGEST_PCA, pca
 from ..models.denoising import denoising_errors
 from ..nn.noise import NOISES, GaussianNoise, make_noise
 from ..plots import draw_denoised, is_images, new_figure
 from .folder import RunFolder
-from .outputs import checked_out
+from .outputs import checked_out, write_array
 from .reporting import short, some_examples
 from .training import as_source
-from .using import examples_of, open_run, refuse_other_shape
+from .using import examples_of, open_autoencoder, reconstructions, refuse_other_shape
 
 STRENGTHS = {"gaussian": 0.4, "masking": 0.25, "salt-and-pepper": 0.2}  # where no other is chosen
 TRIED = 1000  # training examples on which the baselines' settings are chosen
@@ -57,9 +56,7 @@ def denoise(path, *, data=None, noise=None, strength=None, seed=0, out=None, ove
     kind = ".png" if out is None else checked_out("denoise", out, overwrite)
     if kind == ".png":
         new_figure(1, 1)  # without Matplotlib, say so at once
-    model, settings = open_run("denoise", path)
-    if settings.recipe.task == "classify":
-        raise RangeError(f"denoise: the run in {path} is a classifier and has no decoder. Give an autoencoder's run.")
+    model, settings = open_autoencoder("denoise", path)
     corrupting = data is None or noise is not None or data.lower() in NAMES
     if not corrupting:
         if strength is not None:
@@ -77,7 +74,7 @@ def denoise(path, *, data=None, noise=None, strength=None, seed=0, out=None, ove
     plain = baselines(settings.recipe, noise)
     result["errors"] = denoising_errors({NOISY: lambda x: x, MODEL: model.reconstruct, **plain}, x, noise, seed)
     if kind == ".npy":
-        write_all(out, (model.reconstruct(noisy) for _, _, noisy in noise.corrupted_pieces(x, seed)), x.shape)
+        write_array(out, (model.reconstruct(noisy) for _, _, noisy in noise.corrupted_pieces(x, seed)), x.shape)
     else:
         draw = partial(draw_some, model, plain, x, y, noise, seed, result)
         if out is not None:
@@ -115,8 +112,7 @@ def denoise_own(path, model, settings, data, kind, out):
     x = as_data(f"denoise: {source}", x)
     check_values(f"denoise: {source}", x, unit_interval=settings.recipe.output == "sigmoid")
     if kind == ".npy":
-        rows = range(0, len(x), 1024)  # not all at once: they may be larger than memory
-        write_all(out, (model.reconstruct(x[start : start + 1024]) for start in rows), x.shape)
+        write_array(out, reconstructions(model, x), x.shape)
         shown = len(x)
     else:
         some = np.asarray(x[some_examples(y, len(x))])
@@ -126,15 +122,6 @@ def denoise_own(path, model, settings, data, kind, out):
         shown = len(some)
     return {"run": str(path), "recipe": settings.recipe.name, "data": source, "which": "examples", "examples": shown,
             "out": str(out)}  # fmt: skip
-
-
-def write_all(out, pieces, shape):
-    """Arrays one after the other as one .npy file, float32, whole or not at all."""
-    with writing(out) as file:
-        header = {"descr": "<f4", "fortran_order": False, "shape": tuple(shape)}
-        np.lib.format.write_array_header_1_0(file, header)
-        for piece in pieces:
-            file.write(np.ascontiguousarray(piece, "<f4").tobytes())
 
 
 # ---------------------------------------------------------------- what is plainer

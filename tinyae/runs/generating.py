@@ -1,19 +1,16 @@
 """New examples from a trained run: samples, a walk between two examples, the plane of a code of two numbers."""
 
-import io
-
 import numpy as np
 
 from ..datasets import load as load_data
 from ..errors import RangeError, require_integer
-from ..files import write_whole
 from ..models import Autoencoder
 from ..models.latent import latent_grid
 from ..plots import is_images, new_figure
 from ..plots.latent import draw_generated
-from .outputs import checked_out
+from .outputs import checked_out, write_array
 from .reporting import short
-from .using import examples_of, open_run
+from .using import examples_of, open_autoencoder
 
 KINDS = ("samples", "interpolation", "grid")
 COUNTS = {"samples": 40, "interpolation": 10, "grid": 15}
@@ -50,9 +47,7 @@ def generate(path, *, out, what=None, count=None, seed=0, between=None, data=Non
         require_integer("generate", "count", count, at_least=1 if what in (None, "samples") else 2)
     if kind == ".png":
         new_figure(1, 1)  # without Matplotlib, say so at once
-    model, settings = open_run("generate", path)
-    if not isinstance(model, Autoencoder):
-        raise RangeError(f"generate: the run in {path} is a classifier and has no decoder. Give an autoencoder's run.")
+    model, settings = open_autoencoder("generate", path)
     x, y, which, data = examples_of("generate", settings, data, None)
     shape = settings.recipe.code_shape(settings.example_shape)
     if what == "grid" and shape != (2,):
@@ -81,8 +76,8 @@ def generate(path, *, out, what=None, count=None, seed=0, between=None, data=Non
     if "grid" in wanted:
         made["grid"] = latent_grid(model, number["grid"], like=None if model.prior else source.training_data())
     if kind == ".npy":
-        array = made[wanted[0]]
-        write_array(out, array[0] if wanted == ["grid"] else array)
+        array = made[wanted[0]][0] if wanted == ["grid"] else made[wanted[0]]
+        write_array(out, [array], array.shape)
     else:
         draw(out, settings, result, made, model, x, y)
     return result
@@ -124,13 +119,6 @@ def two_examples(between, x, y, which, data):
             f"{len(x) - 1}."
         )
     return found
-
-
-def write_array(out, array):
-    """One array as float32, whole or not at all."""
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array, dtype="<f4"))
-    write_whole(out, buffer.getvalue())
 
 
 def draw(out, settings, result, made, model, x, y):

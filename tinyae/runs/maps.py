@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..errors import RangeError, known_name, require_integer
+from ..errors import known_name, require_integer
 from ..evaluation.mapping import NEIGHBOURS, WAYS, map_codes, same_label_nearby
 from ..evaluation.measuring import codes_of
 from ..evaluation.neighbours import flat_rows
@@ -10,7 +10,7 @@ from ..evaluation.reconstructions import MOST, some
 from ..plots import draw_code_maps, new_figure
 from .pictures import checked_picture, claimed
 from .reporting import numbers_called, short
-from .using import examples_of, open_run
+from .using import examples_of, open_autoencoder
 
 LIMIT = 2_000  # points that can still be told apart, and that t-SNE places in seconds
 
@@ -40,9 +40,7 @@ def map_run(path, *, by=None, data=None, labels=None, limit=LIMIT, seed=0, out=N
     by = None if by is None else known_name("way to map codes", by, WAYS)
     out, picture = checked_picture("map", path, out, overwrite)
     new_figure(1, 1)  # without Matplotlib, say so at once
-    model, settings = open_run("map", path)
-    if settings.recipe.task == "classify":
-        raise RangeError(f"map: the run in {path} is a classifier and has no code. Give an autoencoder's run.")
+    model, settings = open_autoencoder("map", path, "code")
     x, y, which, data = examples_of("map", settings, data, labels)
     index = some(len(x), min(limit, max(5, MOST // flat_size(x))), seed)
     x, y = np.asarray(x[index]), None if y is None else np.asarray(y)[index]

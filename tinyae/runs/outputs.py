@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import RangeError
+from ..files import writing
 
 
 def checked_out(command, out, overwrite):
@@ -34,3 +37,15 @@ def refuse_existing(command, out, overwrite, called="--out", source=None):
         raise RangeError(f"{command}: {out} is what is read from. Choose another {called}.")
     if not overwrite:
         raise RangeError(f"{command}: {out} exists. Choose another {called}, or give --overwrite to replace it.")
+
+
+def write_array(out, pieces, shape, dtype="<f4"):
+    """Arrays one after the other as one .npy file, float32 or another little-endian type, whole or not at all.
+
+    ``shape`` is that of all together; so they need not be in memory at once.
+    """
+    with writing(out) as file:
+        header = {"descr": dtype, "fortran_order": False, "shape": tuple(shape)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for piece in pieces:
+            file.write(np.ascontiguousarray(piece, dtype).tobytes())

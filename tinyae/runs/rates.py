@@ -6,10 +6,10 @@ from ..compression.rates import at_equal_bits, decoder_bytes, image_files, princ
 from ..errors import RangeError, require_integer
 from ..files import write_whole
 from ..plots import draw_rates, is_images, new_figure
-from .compressing import open_autoencoder, training_examples
+from .compressing import training_examples
 from .folder import RunFolder
 from .reporting import short
-from .using import examples_of
+from .using import examples_of, open_autoencoder
 
 
 def rates(paths, *, data=None, bits=(2, 3, 4, 5, 6, 8), out=None):

@@ -13,7 +13,7 @@ from ..evaluation.reconstructions import MOST, some
 from ..plots import draw_neighbours, is_images, new_figure
 from .pictures import checked_picture, claimed
 from .reporting import numbers_called, short
-from .using import examples_of, open_run
+from .using import examples_of, open_autoencoder
 
 AMONG = ("held-out", "training")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's names for images with so many channels
@@ -45,9 +45,7 @@ def search(path, image, *, k=8, among="held-out", data=None, labels=None, out=No
     among = known_name("part to search (--among)", among, dict.fromkeys(AMONG))
     out, inside = checked_picture("search", path, out, overwrite)
     new_figure(1, 1)  # without Matplotlib, say so at once
-    model, settings = open_run("search", path)
-    if settings.recipe.task == "classify":
-        raise RangeError(f"search: the run in {path} is a classifier and has no code. Give an autoencoder's run.")
+    model, settings = open_autoencoder("search", path, "code")
     if data is not None and among == "training":
         raise RangeError(
             "search: --among training is of the run's own data; with --data all of those are searched. Leave one out."

@@ -6,11 +6,10 @@ from ..data import as_data, check_values
 from ..datasets import load as load_data
 from ..datasets.own import load_for_evaluation
 from ..errors import RangeError, ShapeError
-from ..files import writing
 from ..plots import draw_reconstructions, new_figure
 from ..saving import load
 from .folder import RunFolder
-from .outputs import checked_out
+from .outputs import checked_out, write_array
 from .reporting import short, some_examples
 from .training import as_source
 
@@ -20,6 +19,22 @@ def open_run(command, path):
     folder = RunFolder.open(command, path)
     settings = folder.settings()
     return load(folder.model_path(command)), settings
+
+
+def open_autoencoder(command, path, needed="decoder"):
+    """(model, settings) of a finished run that has a code and a decoder, one of which is ``needed``.
+
+    Raises
+    ------
+    RangeError
+        The run is a classifier.
+    """
+    model, settings = open_run(command, path)
+    if settings.recipe.task == "classify":
+        raise RangeError(
+            f"{command}: the run in {path} is a classifier and has no {needed}. Give an autoencoder's run."
+        )
+    return model, settings
 
 
 def examples_of(command, settings, data, labels):
@@ -48,6 +63,11 @@ def refuse_other_shape(command, settings, data, x):
         )
 
 
+def reconstructions(model, x):
+    """Those of all examples, piece by piece: they may be larger than memory."""
+    return (model.reconstruct(x[start : start + 1024]) for start in range(0, len(x), 1024))
+
+
 def reconstruct(path, *, data=None, out, overwrite=False):
     """Write reconstructions: ``*.png``, up to ten beside their originals; ``*.npy``, all of them, float32.
 
@@ -59,18 +79,10 @@ def reconstruct(path, *, data=None, out, overwrite=False):
     kind = checked_out("reconstruct", out, overwrite)
     if kind == ".png":
         new_figure(1, 1)  # without Matplotlib, say so at once
-    model, settings = open_run("reconstruct", path)
-    if settings.recipe.task == "classify":
-        raise RangeError(
-            f"reconstruct: the run in {path} is a classifier and has no decoder. Give an autoencoder's run."
-        )
+    model, settings = open_autoencoder("reconstruct", path)
     x, y, which, data = examples_of("reconstruct", settings, data, None)
     if kind == ".npy":
-        with writing(out) as file:
-            header = {"descr": "<f4", "fortran_order": False, "shape": tuple(x.shape)}
-            np.lib.format.write_array_header_1_0(file, header)
-            for start in range(0, len(x), 1024):  # not all at once: they may be larger than memory
-                file.write(model.reconstruct(x[start : start + 1024]).astype("<f4").tobytes())
+        write_array(out, reconstructions(model, x), x.shape)
         shown = len(x)
     else:
         examples = np.asarray(x[some_examples(y, len(x))])
