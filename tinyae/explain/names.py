@@ -61,6 +61,13 @@ def symbols_of(operation, count):
     return tuple(found[:count])
 
 
+def ran(implementation, definition):
+    """Which of them ran: ``"definition"``, or the kernel's place in the package and its name."""
+    if implementation is definition:
+        return "definition"
+    return f"{implementation.__module__.partition('.')[2]}.{implementation.__name__}"
+
+
 def left_side(formula):
     """The letter that a formula defines."""
     return formula.partition("=")[0].strip().partition("_")[0]
@@ -72,7 +79,7 @@ def name_of(tensor, modules, frame):
         for name, found in module.named_tensors():
             if found is tensor:
                 return name
-    names = {} if frame is None else {**frame.f_globals, **frame.f_locals}
+    names = variables(frame)
     for name, found in names.items():
         if found is tensor:
             return name
@@ -86,6 +93,17 @@ def name_of(tensor, modules, frame):
         if alike and np.array_equal(found, tensor.data):
             return name
     return None
+
+
+def variables(frame):
+    """The variables that a frame sees, by name."""
+    if frame is None:
+        return {}
+    seen = {**frame.f_globals, **frame.f_locals}
+    is_function = frame.f_code.co_flags & inspect.CO_OPTIMIZED
+    if is_function and sys.version_info < (3, 13) and sys.gettrace() is None:
+        frame.f_locals.clear()  # a copy, which the frame would keep, and with it tensors that the user has let go of
+    return seen
 
 
 class ByIdentity:

@@ -50,7 +50,7 @@ class Step:
     name : str
         The operation's name; of an update, the optimizer's class.
     operation : subclass of Op, or None
-        The definition; ``implementation`` says what ran: ``"definition"``, or the name of a kernel's class.
+        The definition; ``implementation`` says what ran: ``"definition"``, or a kernel such as ``kernels.cpu.Dense``.
     formula : str or None
         LaTeX; the rules of a backward step stand in its ``pulls``.
     inputs, symbols : tuples of Value and of str

@@ -24,7 +24,7 @@ from ..observer import Watcher
 from ..ops.op import OPERATIONS
 from ..tape import add_gradients
 from ..tensor import Tensor
-from .names import ByIdentity, flat, left_side, name_of, named_modules, symbols_of, users_frame
+from .names import ByIdentity, flat, left_side, name_of, named_modules, ran, symbols_of, users_frame, variables
 from .step import Pull, Step, Update
 from .values import Value, value_of
 
@@ -108,8 +108,9 @@ class Trace(Watcher):
     def _use_names(self, frame):
         """What the user has by now given a name is called so, instead of by the number of its step."""
         names = {}
-        for name, found in {} if frame is None else {**frame.f_globals, **frame.f_locals}.items():
-            if isinstance(found, Tensor) and (known := self._values.get(found)) is not None:
+        for name, found in variables(frame).items():
+            known = self._values.get(found) if isinstance(found, Tensor) else None
+            if known is not None and known[1].kind == "computed":
                 names.setdefault(known[1].label, name)
         taken = set()
         for step in self._steps:
@@ -138,7 +139,7 @@ class Trace(Watcher):
         output = self._new(result, f"t{number}", "computed")
         self._add(
             place, number=number, phase="forward", name=op.name, operation=definition,
-            implementation="definition" if op is definition else op.__name__, formula=op.formula, inputs=self._inputs,
+            implementation=ran(op, definition), formula=op.formula, inputs=self._inputs,
             symbols=symbols_of(definition, len(inputs)), attributes=dict(self._attributes), output=output,
             output_symbol=left_side(op.formula),
         )  # fmt: skip
@@ -193,7 +194,7 @@ class Trace(Watcher):
         forward = next((step for step in self._steps if step.number == source), None)
         self._add(
             users_frame() if forward is None else forward, number=number, phase="backward", name=definition.name,
-            operation=definition, implementation="definition" if node.op is definition else node.op.__name__,
+            operation=definition, implementation=ran(node.op, definition),
             formula=None, inputs=inputs, symbols=symbols_of(definition, len(inputs)), output=output,
             attributes={} if forward is None else forward.attributes, output_symbol=left_side(definition.formula),
             source=source, gradient=gY, pulls=tuple(pulls), layer="" if forward is None else forward.layer,
@@ -299,7 +300,7 @@ class Trace(Watcher):
 
     def _array(self, array, label, kind="computed"):
         """The Value of an array, with its numbers if there is room for them."""
-        host = backend_of(array).to_host(array)
+        host = np.asarray(array) if np.isscalar(array) else backend_of(array).to_host(array)
         keep = host.nbytes <= self.memory
         self.memory -= host.nbytes if keep else 0
         return value_of(host, label, kind, keep)
