@@ -295,3 +295,21 @@ def test_a_trace_does_not_keep_the_tape_alive():
 def test_refused_settings(settings, words):
     with pytest.raises(RangeError, match=words):
         ta.trace(**settings)
+
+
+def test_on_a_device_the_same_steps_with_the_same_numbers(device, traced):
+    model = two_layers().to(device.name)
+    with ta.trace() as tape:
+        loss = ta.mse_loss(model(ta.Tensor(X).to(device.name)), ta.Tensor(Y).to(device.name))
+        loss.backward()
+    expected = traced[0].steps()
+    assert [(s.phase, s.name) for s in tape.steps()] == [(s.phase, s.name) for s in expected[:10]]
+    for step, other in zip(tape.steps(), expected):
+        assert type(step.output.array) is np.ndarray and np.allclose(step.output.array, other.output.array, atol=1e-6)
+        for pull, its in zip(step.pulls, other.pulls):
+            assert np.allclose(pull.after.array, its.after.array, atol=1e-6)
+
+
+def test_find_nan_on_a_device(device):
+    with pytest.raises(ta.errors.NotFiniteError, match="log at .* 1 NaN of 2"), ta.find_nan():
+        ta.Tensor([-1.0, 1.0]).to(device.name).log()

@@ -138,3 +138,19 @@ def the_family(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> fl
     ta.compress(smooth, images, "images.tae", bits=4)
     again: Any = ta.decompress(smooth, "images.tae")
     return history["kl"][-1] + float(detector.score_samples(made).sum()) + len(found) + len(again)
+
+
+def looking(model: ta.Module, x: ta.Tensor, optimizer: ta.Optimizer) -> str:
+    """A trace is plain data."""
+    with ta.trace(limit=100, skip=0, joined=False, phases=("forward", "backward"), watch=[x]) as tape:
+        loss = ta.mse_loss(model(x), x)
+        loss.backward()
+        optimizer.step()
+    with ta.find_nan(infinities=False):
+        model(x)
+    names: list[str] = [step.name for step in tape.steps()]
+    first = tape.steps()[0]
+    worst: float = max(value.high for value in first.inputs)
+    right: bool = bool(first.check(seed=1))
+    tape.save("steps.html", overwrite=True)
+    return tape.text() + tape.note + str((names, worst, right, first.file, first.line, first.symbols))
