@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinyae import data
-from tinyae.data import check_values
+from tinyae.data import check_values, spread_evenly
 from tinyae.errors import RangeError
 
 
@@ -35,3 +35,11 @@ def test_values_are_checked_in_pieces(chunk, in_cache, dtype, rng, monkeypatch):
             low, high = min(bad.min(), value), max(bad.max(), value)
             with pytest.raises(RangeError, match=re.escape(f"range from {low:.6g} to {high:.6g}")):
                 check_values("x", bad, unit_interval=True)
+
+
+@pytest.mark.parametrize("n, most", [(1, 1), (1, 9), (9, 9), (10, 9), (11, 2), (1000, 7)])
+def test_some_examples_from_first_to_last(n, most):
+    chosen = spread_evenly(n, most)
+    assert len(chosen) == min(n, most) and (chosen[0], chosen[-1]) == (0, n - 1)
+    steps = np.diff(chosen)
+    assert (steps > 0).all() and np.ptp([*steps, *steps[:1]] or [0]) <= 1

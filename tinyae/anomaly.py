@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from .archive import read_archive, write_archive
-from .backend import backend_of
 from .context import generator, use
-from .data import as_data, check_values, refuse_gaps
+from .data import as_data, check_values, place_of, refuse_gaps
 from .errors import (
     DtypeError,
     ModelFileError,
@@ -335,7 +334,7 @@ class AnomalyDetector:
     def _rows(self, asked, x, shape):
         """The data as an array in memory, its rows checked."""
         x = as_data(f"AnomalyDetector.{asked}", x)
-        x = x[:] if backend_of(x) is None else backend_of(x).to_host(x)
+        x = place_of(x).to_host(x[:])
         if x.ndim < 2:
             raise ShapeError(
                 f"AnomalyDetector.{asked}: the data have shape {x.shape}; expected (N, ...), rows of one number or more. "

@@ -103,6 +103,11 @@ def order_of(n, seed, epoch, shuffle):
     return Generator(seed).permutation(n, step=epoch) if shuffle else np.arange(n)
 
 
+def spread_evenly(n, most):
+    """Which of n examples to look at where ``most`` are enough: from first to last, equally far apart; int64."""
+    return np.linspace(0, n - 1, min(n, most)).round().astype(np.int64)
+
+
 def take(array, index, backend, dtype):
     """The examples ``array[index]`` as a constant Tensor on ``backend``; labels keep their integer type."""
     source = place_of(array)

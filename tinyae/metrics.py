@@ -119,11 +119,13 @@ def principal_axes(x):
 def pca_error(mean, basis, x):
     """The mean squared error of x (N, ...) projected onto the columns of basis (D, K)."""
 
-    def predict(start, stop):
-        flat = np.asarray(x[start:stop], np.float64).reshape(stop - start, -1)
-        return ((flat - mean) @ basis @ basis.T + mean).reshape(stop - start, *x.shape[1:])
+    return mean_error(squared_error, lambda start, stop: projected(x[start:stop], mean, basis), x.shape, x)
 
-    return mean_error(squared_error, predict, x.shape, x)
+
+def projected(x, mean, basis):
+    """Examples (N, ...) projected onto the columns of basis (D, K): what PCA makes of them, float64 (N, ...)."""
+    flat = np.asarray(x, np.float64).reshape(len(x), -1)
+    return ((flat - mean) @ basis @ basis.T + mean).reshape(x.shape)
 
 
 def predicted_labels(model, x):

@@ -15,7 +15,7 @@ import numpy as np
 
 import tinyae as ta
 from tinyae.datasets.mat_file import read_mat
-from tinyae.metrics import pca
+from tinyae.metrics import pca, projected, squared_error
 from tinyae.scaling import Scaling
 
 from .row import Row
@@ -94,8 +94,7 @@ def pca_errors(x, components):
     """PCA's squared reconstruction error of each standardised row (N, D)."""
     z = Scaling(x).apply(x).astype(np.float64)
     mean, vectors = pca(z)
-    basis = vectors[:, -components:]
-    return ((z - mean - (z - mean) @ basis @ basis.T) ** 2).mean(axis=1)
+    return squared_error(projected(z, mean, vectors[:, -components:]), z).mean(axis=1)
 
 
 def pyod(paths, threads):

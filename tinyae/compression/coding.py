@@ -17,7 +17,7 @@ import numpy as np
 
 from ..archive import checksum
 from ..backend import NUMPY
-from ..data import as_data, check_values, place_of
+from ..data import as_data, check_values, place_of, spread_evenly
 from ..errors import DataFileError, DtypeError, FileWriteError, OutOfMemoryError, RangeError, ShapeError, TinyaeError
 from ..memory import at_hand, readable
 from ..nn.module import Module
@@ -244,7 +244,7 @@ def decoded(model, codes):
 def sample_of_codes(model, x):
     """The codes (n, K) of at most FITTED_ON examples, evenly spread."""
     x = as_data("compress: fit_on", x)
-    chosen = np.linspace(0, len(x) - 1, min(len(x), FITTED_ON)).round().astype(np.int64)
+    chosen = spread_evenly(len(x), FITTED_ON)
     codes = []
     for start in range(0, len(chosen), 1024):
         piece = x[chosen[start : start + 1024]]

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import FLOATS
+from ..data import spread_evenly
+from ..datasets.image_folder import MODES
 from ..errors import DataFileError, missing_library
 from ..metrics import pca
 from ..nn.module import Module
@@ -23,7 +25,6 @@ from .coding import compress, decompressed
 QUALITIES = (1, 5, 10, 25, 50, 75, 95)  # of JPEG
 IMAGES = 2000  # files of one image each that are made to know their mean size
 SHEET = 1 << 26  # pixels of a sheet of all images
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 CHECKED = 1.002  # a file's error may be above its promise by no more than what another order of sums rounds
 
 
@@ -141,8 +142,7 @@ def image_files(x: Any) -> dict[str, list[dict[str, Any]]]:
         import PIL.Image  # noqa: F401 (used below)
     except ImportError as error:
         raise missing_library("JPEG and PNG", "pillow") from error
-    some = np.linspace(0, len(x) - 1, min(len(x), IMAGES)).round().astype(np.int64)
-    singles = np.asarray(x[some])
+    singles = np.asarray(x[spread_evenly(len(x), IMAGES)])
     most = max(1, SHEET // (x.shape[1] * x.shape[2]))
     whole = np.asarray(x[:most])
     found = {}

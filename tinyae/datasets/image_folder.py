@@ -9,7 +9,8 @@ import numpy as np
 from ..errors import DataFileError, missing_library
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
-CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
+CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}  # by Pillow's names
+MODES = {channels: mode for mode, channels in CHANNELS.items()}
 SHOWN = 3  # so many unreadable files are named
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..data import place_of
 from ..errors import ShapeError
 from ..image_quality import peak_of, psnr_of_each, ssim, ssim_window
-from ..metrics import LARGEST_PCA, cross_entropy_error, mean_example, pca, pieces, squared_error
+from ..metrics import LARGEST_PCA, cross_entropy_error, mean_example, pca, pieces, projected, squared_error
 from ..plots import is_images
 from ..random import Generator
 from ..rows import Rows
@@ -94,12 +94,7 @@ def by_model(model: Any) -> Predictor:
 
 def by_pca(mean: Any, basis: Any) -> Predictor:
     """The projection on the columns of basis (D, K)."""
-
-    def predict(piece):
-        flat = piece.reshape(len(piece), -1) - mean
-        return (flat @ basis @ basis.T + mean).reshape(piece.shape)
-
-    return predict
+    return lambda piece: projected(piece, mean, basis)
 
 
 def by_mean(x: Any) -> Predictor:

@@ -9,7 +9,7 @@ from ..datasets import load as load_data
 from ..datasets.own import read_parts
 from ..errors import RangeError, ShapeError, missing_library
 from ..files import write_whole
-from ..metrics import LARGEST_PCA, pca
+from ..metrics import LARGEST_PCA, pca, projected, squared_error
 from ..plots import draw_scores, draw_worst, is_images, new_figure
 from ..plots.anomalies import DRAWN_IMAGES, DRAWN_ROWS
 from .folder import RunFolder
@@ -182,10 +182,9 @@ def pca_errors(detector, known, x):
     size = learnt_from[0].size
     if not components < size <= LARGEST_PCA:
         return None
-    mean, vectors = pca(learnt_from.reshape(len(learnt_from), -1))
-    basis = vectors[:, -components:]
-    centred = detector.scaled(x).reshape(len(x), -1) - mean
-    return components, ((centred - centred @ basis @ basis.T) ** 2).mean(axis=1)
+    mean, vectors = pca(learnt_from)
+    z = detector.scaled(x)
+    return components, squared_error(projected(z, mean, vectors[:, -components:]), z).reshape(len(x), -1).mean(axis=1)
 
 
 def write(folder, detector, x, scores, truth, result):

@@ -10,7 +10,7 @@ from ..datasets import load as load_data
 from ..datasets.own import NAMES, load_for_evaluation
 from ..errors import RangeError, require_integer
 from ..image_quality import psnr_of_each
-from ..metrics import LARGEST_PCA, pca
+from ..metrics import LARGEST_PCA, pca, projected
 from ..models.denoising import denoising_errors
 from ..nn.noise import NOISES, GaussianNoise, make_noise
 from ..plots import draw_denoised, is_images, new_figure
@@ -146,8 +146,8 @@ def baselines(recipe, noise):
     if size <= LARGEST_PCA:
         mean, vectors = pca(x)
         components = best_components(mean, vectors, noisy, clean)
-        kept = partial(projected, mean=mean, basis=vectors[:, -components:], limits=limits)
-        found[f"PCA, {components} components"] = kept
+        basis = vectors[:, -components:]  # the noise outside of its span is left away
+        found[f"PCA, {components} components"] = lambda x: np.clip(projected(x, mean, basis), *limits)
     return found
 
 
@@ -163,12 +163,6 @@ def median_filtered(x, side):
     from scipy.ndimage import median_filter
 
     return median_filter(np.asarray(x, np.float64), (1, side, side, 1)[: x.ndim])
-
-
-def projected(x, mean, basis, limits):
-    """Examples (N, ...) on the subspace of PCA, the noise outside of it left away; within the limits of the data."""
-    flat = np.asarray(x, np.float64).reshape(len(x), -1)
-    return np.clip((flat - mean) @ basis @ basis.T + mean, *limits).reshape(x.shape)
 
 
 def best_components(mean, vectors, noisy, clean):

@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from ..datasets import load as load_data
-from ..datasets.image_folder import opened
+from ..datasets.image_folder import MODES, opened
 from ..errors import DataFileError, RangeError, ShapeError, known_name, missing_library, require_integer
 from ..evaluation.measuring import codes_of
 from ..evaluation.neighbours import flat_rows, nearest
@@ -16,7 +16,6 @@ from .reporting import numbers_called, short
 from .using import examples_of, open_autoencoder
 
 AMONG = ("held-out", "training")
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's names for images with so many channels
 
 
 def search(path, image, *, k=8, among="held-out", data=None, labels=None, out=None, overwrite=False):
