@@ -220,26 +220,34 @@ def test_only_the_updates_of_one_weight():
 
 
 @pytest.mark.filterwarnings("ignore::tinyae.failures.CollapseWarning")  # one epoch of nearly nothing
-def test_fit_and_captured_steps_show_every_step():
+def test_fit_shows_every_step():
     model = two_layers()
     with ta.trace(phases="update") as tape:
         ta.fit(model, X.repeat(16, 0), Y.repeat(16, 0), batch_size=4, epochs=1, lr=1e-4, progress=False)
     assert tape.total == 8  # one epoch of eight batches; without the trace only three would have run in Python
-    optimizer = ta.SGD(model.parameters(), lr=0.1)
+
+
+def test_a_captured_step_shows_every_operation():
+    model = ta.Sequential(ta.Dense(64, 32, "relu"), ta.Dense(32, 64, "sigmoid"))
+    optimizer, ran = ta.SGD(model.parameters(), lr=0.1), []
 
     @ta.capture
-    def step(x, y):
+    def step(x):
+        ran.append(1)
         optimizer.zero_grad()
-        loss = ta.mse_loss(model(x), y)
+        loss = ta.mse_loss(model(x), x)
         loss.backward()
         optimizer.step()
         return loss
 
-    for _ in range(4):
-        step(ta.Tensor(X), ta.Tensor(Y))
+    for images in np.random.default_rng(0).random((6, 32, 64), np.float32):
+        step(ta.Tensor(images))
+    assert step.reason is None and len(ran) == 3  # from then on it is repeated
     with ta.trace() as tape:
-        step(ta.Tensor(X), ta.Tensor(Y))
-    assert [s.name for s in tape.steps()][-1] == "SGD" and len(tape.steps()) == 11
+        step(ta.Tensor(images))
+    assert len(ran) == 4 and tape.steps()[-1].name == "SGD" and len(tape.steps()) == 11
+    step(ta.Tensor(images))
+    assert len(ran) == 4
 
 
 def test_a_trace_and_find_nan_at_the_same_time():
