@@ -37,10 +37,15 @@ class Residuals:
 
     def __init__(self, model: Any, x: Any, by_feature: bool) -> None:
         self.model = model
-        squares, codes = zip(*(self._compute(piece) for piece in in_pieces(x)))
-        total = np.sum([square.sum(axis=0) for square in squares], axis=0) / len(x)  # (...), the shape of one example
+        total: Any = 0.0  # of the squared residuals, in the shape of one example
+        data, codes = 0.0, []
+        for piece in in_pieces(x):
+            square, code = self._compute(piece)
+            total = total + square.sum(axis=0)
+            data += float(np.square(piece, dtype=np.float64).sum())
+            codes.append(code)
+        total, data = total / len(x), data / x.size
         mean = total.mean()
-        data = float(np.mean(np.square(x, dtype=np.float64)))
         least = LEAST * mean + 1e-9 * data + 1e-30  # a perfect reconstruction too has a unit
         self.variance = np.maximum(total, least) if by_feature else np.asarray(max(mean, least))
         z = np.concatenate(codes)

@@ -2,13 +2,13 @@
 
 from math import prod
 
-from ..nn import Dense, Dropout, Flatten, Reshape, Sequential
+from ..nn import Dense, Flatten, Reshape, Sequential
 from ..nn.module import Module
 from .autoencoder import Autoencoder
 
 
 def dense_autoencoder(
-    shape: tuple[int, ...], hidden: tuple[int, ...], code: int, activation: str = "relu", dropout: float = 0.0
+    shape: tuple[int, ...], hidden: tuple[int, ...], code: int, activation: str = "relu"
 ) -> Autoencoder:
     """Dense layers down to the code, and their mirror image back: D-hidden-code-hidden-D, code and output linear.
 
@@ -23,16 +23,12 @@ def dense_autoencoder(
     code : int
     activation : str
         Of the hidden layers.
-    dropout : float
-        After each hidden layer, in training only.
     """
     features = prod(shape)
 
     def layers(widths: list[int]) -> list[Module]:
-        made: list[Module] = []
-        for inputs, outputs in zip(widths, widths[1:-1]):
-            made += [Dense(inputs, outputs, activation), *([Dropout(dropout)] if dropout else [])]
-        return [*made, Dense(widths[-2], widths[-1])]
+        before = (Dense(inputs, outputs, activation) for inputs, outputs in zip(widths, widths[1:-1]))
+        return [*before, Dense(widths[-2], widths[-1])]
 
     encoder, decoder = layers([features, *hidden, code]), layers([code, *hidden[::-1], features])
     if len(shape) != 1:
