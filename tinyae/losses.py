@@ -42,6 +42,7 @@ def spread(gL, E_shape, reduction):
     "mse_loss",
     r"L = \operatorname{reduce} E, \quad E = (P - T)^2",
     {"P": r"2 (P - T) \odot \bar E", "T": r"-2 (P - T) \odot \bar E"},
+    letters={"reduction": "reduce"},
 )
 class MSE(Op):
     """Squared error of each element. P and T have one shape: a loss that broadcasts hides mistakes."""
@@ -76,6 +77,7 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Tensor:
     "bce_with_logits_loss",
     r"L = \operatorname{reduce} E, \quad E = \ln(1 + e^Z) - Z \odot T",
     {"Z": r"(\sigma(Z) - T) \odot \bar E", "T": r"-Z \odot \bar E"},
+    letters={"reduction": "reduce"},
 )
 class BCEWithLogits(Op):
     r"""Binary cross-entropy of each element, from the logit Z, the value before the sigmoid.
@@ -115,6 +117,7 @@ def bce_with_logits_loss(prediction: Any, target: Any, reduction: str = "mean") 
         "P": r"\left(\frac{1 - T}{1 - P} - \frac{T}{P}\right) \odot \bar E",
         "T": r"(\ln(1 - P) - \ln P) \odot \bar E",
     },
+    letters={"reduction": "reduce"},
 )
 class BinaryCrossEntropy(Op):
     """Binary cross-entropy of each element from probabilities P.
@@ -161,7 +164,8 @@ def binary_cross_entropy(prediction: Any, target: Any, reduction: str = "mean") 
 @op(
     "cross_entropy",
     r"L = \operatorname{reduce} E, \quad E_n = \ln \sum_k e^{Z_{nk}} - Z_{n t_n}",
-    {"Z": r"(\operatorname{softmax}(Z) - \operatorname{onehot}(t)) \odot \bar E"},
+    {"Z": r"\bar Z_{nk} = (P_{nk} - [k = t_n]) \bar E_n, \quad P_{nk} = \frac{e^{Z_{nk}}}{\sum_j e^{Z_{nj}}}"},
+    letters={"reduction": "reduce"},
     indices=(1,),
 )
 class CrossEntropy(Op):
@@ -212,7 +216,11 @@ def cross_entropy(prediction: Any, target: Any, reduction: str = "mean") -> Tens
 @op(
     "kl_divergence",
     r"L = \operatorname{reduce} E, \quad E_n = \sum_k P_{nk} \ln \frac{P_{nk}}{Q_{nk}}",
-    {"P": r"\left(\ln \tfrac{P}{Q} + 1\right) \odot \bar E", "Q": r"-\tfrac{P}{Q} \odot \bar E"},
+    {
+        "P": r"\bar P_{nk} = \left(\ln \frac{P_{nk}}{Q_{nk}} + 1\right) \bar E_n",
+        "Q": r"\bar Q_{nk} = -\frac{P_{nk}}{Q_{nk}} \bar E_n",
+    },
+    letters={"reduction": "reduce"},
 )
 class KLDivergence(Op):
     """Kullback-Leibler divergence of each row; 0 ln 0 is 0, with derivative taken as 0."""
@@ -254,7 +262,8 @@ def kl_divergence(p: Any, q: Any, reduction: str = "mean") -> Tensor:
 @op(
     "gaussian_kl",
     r"L = \operatorname{reduce} E, \quad E_n = \tfrac12 \sum_j (e^{V_{nj}} + M_{nj}^2 - 1 - V_{nj})",
-    {"M": r"M \odot \bar E", "V": r"\tfrac12 (e^V - 1) \odot \bar E"},
+    {"M": r"\bar M_{nj} = M_{nj} \bar E_n", "V": r"\bar V_{nj} = \tfrac12 (e^{V_{nj}} - 1) \bar E_n"},
+    letters={"reduction": "reduce"},
 )
 class GaussianKL(Op):
     """KL of N(M, e**V) against N(0, 1), summed over the code; V is the logarithm of the variance."""

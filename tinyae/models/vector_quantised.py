@@ -49,7 +49,7 @@ class StraightThrough(Op):
 
     name = "straight_through"
     formula = r"Y = E"
-    vjp = {"Z": r"\bar Y", "E": r"\text{none: the codebook learns by a term of its own}"}
+    vjp = {"Z": r"\bar Y", "E": "0"}  # the codebook learns by a term of its own
 
     @staticmethod
     def forward(xp, save, Z, E):

@@ -34,7 +34,12 @@ class ReLU(Op):
         return xp.where(Y > 0, gY, 0)
 
 
-@op("leaky_relu", r"Y = X \text{ where } X > 0, \text{ else } s X", {"X": r"([X > 0] + s [X \le 0]) \odot \bar Y"})
+@op(
+    "leaky_relu",
+    r"Y = \begin{cases} X & \text{if } X > 0 \\ s X & \text{else} \end{cases}",
+    {"X": r"([X > 0] + s [X \le 0]) \odot \bar Y"},
+    letters={"s": "s"},
+)
 class LeakyReLU(Op):
     """Rectifier that lets a share s (``slope``) through below 0, where the derivative is s, also at 0."""
 
@@ -49,7 +54,11 @@ class LeakyReLU(Op):
         return xp.where(X > 0, gY, s * gY)
 
 
-@op("elu", r"Y = X \text{ where } X > 0, \text{ else } e^X - 1", {"X": r"\min(e^X, 1) \odot \bar Y"})
+@op(
+    "elu",
+    r"Y = \begin{cases} X & \text{if } X > 0 \\ e^X - 1 & \text{else} \end{cases}",
+    {"X": r"\min(e^X, 1) \odot \bar Y"},
+)
 class ELU(Op):
     """Exponential linear unit with alpha = 1: smooth at 0, never below -1."""
 
@@ -120,8 +129,8 @@ class Softplus(Op):
 
 @op(
     "gelu",
-    r"Y = X \odot \Phi(X), \quad \Phi(X) = \tfrac12 (1 + \operatorname{erf} \tfrac{X}{\sqrt 2})",
-    {"X": r"(\Phi(X) + X \odot \tfrac{1}{\sqrt{2\pi}} e^{-X^2/2}) \odot \bar Y"},
+    r"Y = X \odot \Phi, \quad \Phi = \tfrac12 (1 + \operatorname{erf} \tfrac{X}{\sqrt 2})",
+    {"X": r"(\Phi + X \odot \tfrac{1}{\sqrt{2\pi}} e^{-X^2/2}) \odot \bar Y"},
 )
 class GELU(Op):
     """Gaussian error linear unit, the exact form: X times the normal distribution function of X."""
@@ -142,7 +151,8 @@ class GELU(Op):
 @op(
     "softmax",
     r"Y_i = \frac{e^{X_i}}{\sum_j e^{X_j}}",
-    {"X": r"Y \odot (\bar Y - \textstyle\sum_j \bar Y_j Y_j)"},
+    {"X": r"\bar X_i = Y_i (\bar Y_i - \sum_j \bar Y_j Y_j)"},
+    letters={"axis": "i"},
 )
 class Softmax(Op):
     """Positive numbers that sum to 1 along ``axis``.
@@ -167,7 +177,8 @@ class Softmax(Op):
 @op(
     "log_softmax",
     r"Y_i = X_i - \ln \sum_j e^{X_j}",
-    {"X": r"\bar Y - e^Y \odot \textstyle\sum_j \bar Y_j"},
+    {"X": r"\bar X_i = \bar Y_i - e^{Y_i} \sum_j \bar Y_j"},
+    letters={"axis": "i"},
 )
 class LogSoftmax(Op):
     """The logarithm of softmax along ``axis``, without computing softmax: no log of 0."""

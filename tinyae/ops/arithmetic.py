@@ -89,7 +89,7 @@ class Negative(Op):
         return -gY
 
 
-@op("power", r"Y = X^p", {"X": r"p \, X^{p-1} \odot \bar Y"})
+@op("power", r"Y = X^p", {"X": r"p \, X^{p-1} \odot \bar Y"}, letters={"p": "p"})
 class Power(Op):
     """A power with a constant exponent p, a Python number.
 

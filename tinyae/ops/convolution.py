@@ -55,8 +55,9 @@ directions (and, with more channels, transposed from C -> O to O -> C).
 >>> np.array_equal(again, gX)
 True
 
-With stride s, dilation d and p rows of zeros above the image, i + u becomes s i + d u - p everywhere; channels are
-summed over like taps. The **transposed** convolution exchanges the two passes: its forward is the sum that an image's
+With stride s, dilation d and p rows of zeros above the image, i + u becomes s i + d u - p everywhere, and j + v becomes
+s' j + d' v - p' with those along the width; channels are summed over like taps. A bracket such as [s i + u - p = y] is 1
+where it holds and 0 elsewhere: it picks the windows that saw row y. The **transposed** convolution exchanges the two passes: its forward is the sum that an image's
 gradient is.
 
 Like everyone who trains networks we say convolution where mathematics says cross-correlation (the kernel is not
@@ -92,12 +93,13 @@ def add_patches(xp, P, shape, kernel, stride, padding, dilation):
 
 @op(
     "conv2d",
-    r"Y_{nijo} = b_o + \sum_{u,v,c} X_{n,\, s i + d u - p,\, s j + d v - p,\, c} \, W_{uvco}",
+    r"Y_{nijo} = b_o + \sum_{u,v,c} X_{n,\, s i + d u - p,\, s' j + d' v - p',\, c} \, W_{uvco}",
     {
-        "X": r"\bar X_{nyxc} = \sum_{u,v,o} \bar Y_{nijo} W_{uvco} \text{ where } s i + d u - p = y, \; s j + d v - p = x",
-        "W": r"\bar W_{uvco} = \sum_{n,i,j} X_{n,\, s i + d u - p,\, s j + d v - p,\, c} \bar Y_{nijo}",
+        "X": r"\bar X_{nyxc} = \sum_{i,j,u,v,o} \bar Y_{nijo} W_{uvco} [s i + d u - p = y] [s' j + d' v - p' = x]",
+        "W": r"\bar W_{uvco} = \sum_{n,i,j} X_{n,\, s i + d u - p,\, s' j + d' v - p',\, c} \bar Y_{nijo}",
         "b": r"\sum_{n,i,j} \bar Y_{nij}",
     },
+    letters={"stride": ("s", "s'"), "padding": (("p", ""), ("p'", "")), "dilation": ("d", "d'")},
 )
 class Conv2D(Op):
     """Convolution: a weighted sum over a window that moves over the image.
@@ -138,12 +140,13 @@ class Conv2D(Op):
 
 @op(
     "conv2d_transpose",
-    r"Y_{nyxo} = b_o + \sum_{u,v,c} X_{nijc} W_{uvco} \text{ where } s i + u - p = y, \; s j + v - p = x",
+    r"Y_{nyxo} = b_o + \sum_{i,j,u,v,c} X_{nijc} W_{uvco} [s i + u - p = y] [s' j + v - p' = x]",
     {
-        "X": r"\bar X_{nijc} = \sum_{u,v,o} \bar Y_{n,\, s i + u - p,\, s j + v - p,\, o} \, W_{uvco}",
-        "W": r"\bar W_{uvco} = \sum_{n,i,j} X_{nijc} \bar Y_{n,\, s i + u - p,\, s j + v - p,\, o}",
+        "X": r"\bar X_{nijc} = \sum_{u,v,o} \bar Y_{n,\, s i + u - p,\, s' j + v - p',\, o} \, W_{uvco}",
+        "W": r"\bar W_{uvco} = \sum_{n,i,j} X_{nijc} \bar Y_{n,\, s i + u - p,\, s' j + v - p',\, o}",
         "b": r"\sum_{n,y,x} \bar Y_{nyx}",
     },
+    letters={"stride": ("s", "s'"), "padding": (("p", ""), ("p'", ""))},
 )
 class Conv2DTranspose(Op):
     """Transposed convolution: every input pixel adds its multiple of the kernel to the output.
@@ -186,12 +189,14 @@ class Conv2DTranspose(Op):
 
 @op(
     "conv_block",
-    r"Y = \operatorname{pool}(f(\operatorname{conv}(\operatorname{up}(X), W, b)))",
+    r"Y = \operatorname{pool}(A), \quad A = f(Z), \quad Z = \operatorname{conv}(U, W, b), \quad U = \operatorname{up}(X)",
     {
-        "X": r"\operatorname{up}^\top(\operatorname{conv}_X^\top \bar Z)",
+        "X": r"\operatorname{up}^\top \bar U, \quad \bar U = \operatorname{conv}_U^\top \bar Z, "
+        r"\quad \bar Z = f'(Z) \odot \bar A, \quad \bar A = \operatorname{pool}^\top \bar Y",
         "W": r"\operatorname{conv}_W^\top \bar Z",
-        "b": r"\sum_{n,i,j} \bar Z_{nij}, \quad Z = \operatorname{conv}(\operatorname{up}(X), W, b)",
+        "b": r"\sum_{n,i,j} \bar Z_{nij}",
     },
+    letters={"activation": "f"},
 )
 class ConvBlock(Op):
     """Upsampling, convolution, activation and max pooling as one operation, so that a kernel can do all at once.

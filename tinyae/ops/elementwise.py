@@ -69,9 +69,14 @@ class Abs(Op):
         return xp.sign(X) * gY
 
 
-@op("clip", r"Y = \min(\max(X, low), high)", {"X": r"[low \le X \le high] \odot \bar Y"})
+@op(
+    "clip",
+    r"Y = \min(\max(X, a), b)",
+    {"X": r"[a \le X \le b] \odot \bar Y"},
+    letters={"low": "a", "high": "b"},
+)
 class Clip(Op):
-    """Values limited to [low, high]; either end may be None.
+    """Values limited to [low, high], in the formula [a, b]; either end may be None.
 
     The derivative is 1 inside and on the ends, 0 outside.
     """
@@ -117,8 +122,11 @@ class Maximum(Op):
 
 @op(
     "where",
-    r"Z = X \text{ where } C, \text{ else } Y",
-    {"X": r"\bar Z \text{ where } C, \text{ else } 0", "Y": r"0 \text{ where } C, \text{ else } \bar Z"},
+    r"Z = \begin{cases} X & \text{if } C \\ Y & \text{else} \end{cases}",
+    {
+        "X": r"\begin{cases} \bar Z & \text{if } C \\ 0 & \text{else} \end{cases}",
+        "Y": r"\begin{cases} 0 & \text{if } C \\ \bar Z & \text{else} \end{cases}",
+    },
     broadcasts=True,
     numbers=True,
     integers=True,

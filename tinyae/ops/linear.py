@@ -50,8 +50,14 @@ class Affine(Op):
 
 @op(
     "dense",
-    r"Y_l = f_l(Y_{l-1} W_l + b_l), \quad Y_0 = X, \quad Y = Y_L",
-    {"X": r"\bar Z_1 W_1^\top", "W_l": r"Y_{l-1}^\top \bar Z_l", "b_l": r"\sum_n \bar Z_{l,n}"},
+    r"Y = Y_L, \quad Y_l = f_l(Z_l), \quad Z_l = Y_{l-1} W_l + b_l, \quad Y_0 = X",
+    {
+        "X": r"\bar Z_1 W_1^\top, \quad \bar Z_l = f_l'(Z_l) \odot \bar Y_l, \quad "
+        r"\bar Y_l = \bar Z_{l+1} W_{l+1}^\top, \quad \bar Y_L = \bar Y",
+        "W_l": r"Y_{l-1}^\top \bar Z_l",
+        "b_l": r"\sum_n \bar Z_{ln}",
+    },
+    letters={"activations": "f"},
 )
 class Dense(Op):
     r"""One or more dense layers with their activations, as one operation, so that a kernel can do all at once.

@@ -18,17 +18,20 @@ from .op import Op, op
 
 @op(
     "batch_norm",
-    r"Y = \gamma \hat X + \beta, \quad \hat X = \frac{X - \mu}{\sqrt{v + \epsilon}}, \quad "
-    r"\mu = \operatorname{mean} X, \quad v = \operatorname{mean} (X - \mu)^2",
+    r"Y_{nf} = \gamma_f \hat X_{nf} + \beta_f, \quad \hat X_{nf} = \frac{X_{nf} - \mu_f}{\sqrt{v_f + \epsilon}}, \quad "
+    r"\mu_f = \tfrac1m \sum_n X_{nf}, \quad v_f = \tfrac1m \sum_n (X_{nf} - \mu_f)^2, \quad m = \sum_n 1",
     {
-        "X": r"\frac{\gamma}{\sqrt{v + \epsilon}} (\bar Y - \operatorname{mean} \bar Y"
-        r" - \hat X \odot \operatorname{mean}(\bar Y \odot \hat X))",
-        "gamma": r"\sum \bar Y \odot \hat X",
-        "beta": r"\sum \bar Y",
+        "X": r"\bar X_{nf} = \frac{\gamma_f}{\sqrt{v_f + \epsilon}} (\bar Y_{nf} - \tfrac1m \sum_k \bar Y_{kf}"
+        r" - \hat X_{nf} \tfrac1m \sum_k \bar Y_{kf} \hat X_{kf})",
+        "gamma": r"\bar \gamma_f = \sum_n \bar Y_{nf} \hat X_{nf}",
+        "beta": r"\bar \beta_f = \sum_n \bar Y_{nf}",
     },
+    letters={"eps": r"\epsilon", "axes but the last": "n"},
 )
 class BatchNorm(Op):
     """Normalisation over all axes but the last, with the biased variance (divided by m, not m - 1).
+
+    In the formula n counts along all these axes as one, and f the features.
 
     Shapes: X (N, F) or (N, H, W, C), gamma and beta (F,) -> Y as X. Saves X scaled, gamma and the scale.
     """

@@ -22,6 +22,10 @@ returns; gX is always dL/dX, written :math:`\bar X` in a formula. The rule under
 An operation knows only arrays. It is run and recorded by ``apply.py``; its gradients are checked,
 summed over broadcast axes and accumulated by ``tape.py``, once for all operations.
 
+How formulas are written, what stands side by side is multiplied and so on, is said in ``explain/formula.py``, whose
+evaluator computes each of them: a test holds every formula and every rule to the code below it. ``letters`` says which
+letters stand for attributes, such as s for ``stride``.
+
 Your own operation is a subclass of Op, run by ``ta.apply(MyOp, x)``.
 """
 
@@ -42,6 +46,7 @@ class Op:
     name = "op"
     formula = ""
     vjp: dict = {}
+    letters: dict = {}  # attribute -> its letter in the formula, or a tuple of letters
     broadcasts = False  # inputs follow NumPy's broadcasting; the engine sums the gradient back
     integers = False  # integers pass as they are; elsewhere they become the float type in use
     numbers = False  # a Python number is passed as it is: no array is made for it

@@ -14,8 +14,12 @@ from .windows import taps, window_sizes
 
 @op(
     "max_pool2d",
-    r"Y_{nijc} = \max_{u,v} X_{n,\, s i + u - p,\, s j + v - p,\, c}",
-    {"X": r"\sum \bar Y_{nijc} \text{ over the windows } (i, j) \text{ whose first maximum is here}"},
+    r"Y_{nijc} = \max_{u,v} X_{n,\, s i + u - p,\, s' j + v - p',\, c}",
+    {
+        "X": r"\bar X_{nyxc} = \sum_{i,j,u,v} \bar Y_{nijc} [(u, v) = k_{nijc}] [s i + u - p = y] [s' j + v - p' = x], "
+        r"\quad k_{nijc} = \operatorname{argmax}_{u,v} X_{n,\, s i + u - p,\, s' j + v - p',\, c}"
+    },
+    letters={"size": ("u", "v"), "stride": ("s", "s'"), "padding": (("p", ""), ("p'", ""))},
 )
 class MaxPool2D(Op):
     """The largest number of each window, channel by channel. NaN wins; of equal ones the first takes the gradient.
@@ -46,8 +50,15 @@ class MaxPool2D(Op):
 
 @op(
     "avg_pool2d",
-    r"Y_{nijc} = \frac{1}{m_{ij}} \sum_{u,v} X_{n,\, s i + u - p,\, s j + v - p,\, c}",
-    {"X": r"\sum \bar Y_{nijc} / m_{ij} \text{ over the windows } (i, j) \text{ that see the pixel}"},
+    r"Y_{nijc} = \frac{1}{m_{ij}} \sum_{u,v} X_{n,\, s i + u - p,\, s' j + v - p',\, c}, "
+    r"\quad m_{ij} = \sum_{u,v} [0 \le s i + u - p < H] [0 \le s' j + v - p' < W]",
+    {"X": r"\bar X_{nyxc} = \sum_{i,j,u,v} \frac{1}{m_{ij}} \bar Y_{nijc} [s i + u - p = y] [s' j + v - p' = x]"},
+    letters={
+        "size": ("u", "v"),
+        "stride": ("s", "s'"),
+        "padding": (("p", ""), ("p'", "")),
+        "X.shape": ("", "H", "W", ""),
+    },
 )
 class AvgPool2D(Op):
     """The mean of each window, channel by channel, over the m pixels of the image in it: padded places are not counted.

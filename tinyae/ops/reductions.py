@@ -1,7 +1,7 @@
 r"""Many numbers into one: sum, mean, maximum.
 
 A gradient flows back to the elements that made the result. ``axis`` is None (all axes), an int or a
-tuple of ints; ``keepdims`` keeps the reduced axes with length 1.
+tuple of ints; ``keepdims`` keeps the reduced axes with length 1. In the formulas i counts along these axes, as one.
 """
 
 import math
@@ -12,7 +12,7 @@ from ..errors import ShapeError
 from .op import Op, op
 
 
-@op("sum", r"y = \sum_i X_i", {"X": r"\bar y \text{ for every } i"}, integers=True)
+@op("sum", r"y = \sum_i X_i", {"X": r"\bar X_i = \bar y"}, integers=True, letters={"axis": "i"})
 class Sum(Op):
     """Sum over ``axis``; every element receives the gradient of its sum."""
 
@@ -28,7 +28,12 @@ class Sum(Op):
         return xp.broadcast_to(gy.reshape(kept_shape(shape, axes)), shape)
 
 
-@op("mean", r"y = \frac{1}{n} \sum_i X_i", {"X": r"\bar y / n \text{ for every } i"})
+@op(
+    "mean",
+    r"y = \frac{1}{n} \sum_i X_i, \quad n = \sum_i 1",
+    {"X": r"\bar X_i = \frac{1}{n} \bar y"},
+    letters={"axis": "i"},
+)
 class Mean(Op):
     """Mean over ``axis``; each of the n elements receives 1/n of the gradient."""
 
@@ -48,7 +53,8 @@ class Mean(Op):
 @op(
     "max",
     r"y = \max_i X_i",
-    {"X": r"\bar y \text{ at the first } i \text{ with } X_i = y, \text{ else } 0"},
+    {"X": r"\bar X_i = \bar y \, [i = k], \quad k = \operatorname{argmax}_i X_i"},
+    letters={"axis": "i"},
     integers=True,
 )
 class Max(Op):

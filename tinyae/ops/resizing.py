@@ -10,8 +10,9 @@ from .op import Op, op
 
 @op(
     "upsample_nearest",
-    r"Y_{n, f i + u, f j + v, c} = X_{nijc}, \quad 0 \le u, v < f",
-    {"X": r"\bar X_{nijc} = \sum_{u,v} \bar Y_{n, f i + u, f j + v, c}"},
+    r"Y_{nyxc} = X_{n,\, \lfloor y / f \rfloor,\, \lfloor x / f' \rfloor,\, c}",
+    {"X": r"\bar X_{nijc} = \sum_{u<f,\, v<f'} \bar Y_{n,\, f i + u,\, f' j + v,\, c}"},
+    letters={"factor": ("f", "f'")},
 )
 class UpsampleNearest(Op):
     """Every pixel becomes a block of fh x fw equal ones. Shapes: X (N, H, W, C) -> Y (N, fh H, fw W, C).
@@ -33,8 +34,11 @@ class UpsampleNearest(Op):
 
 @op(
     "upsample_bilinear",
-    r"Y_{nc} = A X_{nc} B^\top, \quad A_{ik} = \max(0, 1 - |\tfrac{i + 1/2}{f} - \tfrac12 - k|)",
-    {"X": r"A^\top \bar Y_{nc} B"},
+    r"Y_{nyxc} = \sum_{i,j} A_{yi} B_{xj} X_{nijc}, "
+    r"\quad A_{yi} = \max(0, 1 - |a_y - i|), \quad a_y = \min(\max(\tfrac{y + 1/2}{f} - \tfrac12, 0), H - 1), "
+    r"\quad B_{xj} = \max(0, 1 - |b_x - j|), \quad b_x = \min(\max(\tfrac{x + 1/2}{f'} - \tfrac12, 0), W - 1)",
+    {"X": r"\bar X_{nijc} = \sum_{y,x} A_{yi} B_{xj} \bar Y_{nyxc}"},
+    letters={"factor": ("f", "f'"), "X.shape": ("", "H", "W", "")},
 )
 class UpsampleBilinear(Op):
     """Linear interpolation along height and width. Shapes: X (N, H, W, C) -> Y (N, fh H, fw W, C).
@@ -57,9 +61,14 @@ class UpsampleBilinear(Op):
         return from_both_sides(xp, A.T, B.T, gY)
 
 
-@op("pad2d", r"Y = X \text{ with zeros around it}", {"X": r"\bar Y \text{ without its border}"})
+@op(
+    "pad2d",
+    r"Y_{nyxc} = X_{n,\, y - p,\, x - p',\, c}",
+    {"X": r"\bar X_{nijc} = \bar Y_{n,\, i + p,\, j + p',\, c}"},
+    letters={"padding": (("p", ""), ("p'", ""))},
+)
 class Pad2D(Op):
-    """Zeros around images: ``padding`` is ((top, bottom), (left, right)).
+    """Zeros around images: ``padding`` is ((top, bottom), (left, right)). What lies outside of X is 0.
 
     Shapes: X (N, H, W, C) -> Y (N, top + H + bottom, left + W + right, C).
     """

@@ -9,8 +9,7 @@ from ..errors import DtypeError, RangeError, ShapeError
 from .op import Op, op
 
 
-@op("reshape", r"Y = \text{the elements of } X \text{ in the shape of } Y", {"X": r"\bar Y \text{ in the shape of } X"},
-    integers=True, view=True, repeatable=True)  # fmt: skip
+@op("reshape", r"Y = \operatorname{reshape}(X)", {"X": r"\operatorname{reshape}(\bar Y)"}, integers=True, view=True, repeatable=True)  # fmt: skip
 class Reshape(Op):
     """Another shape with as many elements; one axis may be -1 and is worked out."""
 
@@ -38,8 +37,8 @@ class Reshape(Op):
         return gY.reshape(shape)
 
 
-@op("transpose", r"Y_{i_{p(0)} i_{p(1)} \ldots} = X_{i_0 i_1 \ldots}", {"X": r"\bar Y \text{ transposed by } p^{-1}"},
-    integers=True, view=True)  # fmt: skip
+@op("transpose", r"Y = \operatorname{transpose}(X, p)", {"X": r"\operatorname{transpose}(\bar Y, p^{-1})"},
+    integers=True, view=True, letters={"axes": "p"})  # fmt: skip
 class Transpose(Op):
     """Axes in another order p; for None they are reversed."""
 
@@ -60,9 +59,10 @@ class Transpose(Op):
         return gY.transpose(sorted(range(gY.ndim), key=axes.__getitem__))  # the inverse permutation
 
 
-@op("getitem", r"Y = X[index]", {"X": r"0, \text{ with } \bar Y \text{ added at } [index]"}, integers=True, view=True)
+@op("getitem", r"Y = \operatorname{take}(X, k)", {"X": r"\operatorname{scatter}(\bar Y, k)"},
+    integers=True, view=True, letters={"index": "k"})  # fmt: skip
 class GetItem(Op):
-    """Slices, integers, masks and index arrays, as in NumPy.
+    """Slices, integers, masks and index arrays k, as in NumPy; scatter adds at k to zeros.
 
     An element chosen several times receives the sum of its gradients.
     """
@@ -84,11 +84,11 @@ class GetItem(Op):
         return gX
 
 
-@op("setitem", r"Y = X, \text{ with } V \text{ at } [index]",
-    {"X": r"\bar Y, \text{ with } 0 \text{ at } [index]", "V": r"\bar Y[index]"},
-    broadcasts=True, integers=True)  # fmt: skip
+@op("setitem", r"Y = \operatorname{replace}(X, k, V)",
+    {"X": r"\operatorname{replace}(\bar Y, k, 0)", "V": r"\operatorname{take}(\bar Y, k)"},
+    broadcasts=True, integers=True, letters={"index": "k"})  # fmt: skip
 class SetItem(Op):
-    """X with some elements overwritten; V broadcasts. The old values no longer reach the loss."""
+    """X with the elements at k overwritten; V broadcasts. The old values no longer reach the loss."""
 
     @staticmethod
     def forward(xp, save, X, V, index):
@@ -116,7 +116,8 @@ class SetItem(Op):
         return gX, gY[index]
 
 
-@op("concatenate", r"Y = [X_1, X_2, \ldots]", {"X_k": r"\bar Y \text{ at the place of } X_k"}, integers=True)
+@op("concatenate", r"Y = \operatorname{concatenate}(X_1, X_2, \ldots)", {"X_l": r"\operatorname{part}(\bar Y, l)"},
+    integers=True, letters={"axis": "a"})  # fmt: skip
 class Concatenate(Op):
     """Arrays one after the other along an axis they already have."""
 
@@ -148,10 +149,14 @@ class Concatenate(Op):
 
 
 @op(
-    "astype", r"Y = X \text{ in another floating-point type}", {"X": r"\bar Y \text{ in the type of } X"}, integers=True
+    "astype",
+    r"Y = \operatorname{cast}(X, t)",
+    {"X": r"\operatorname{cast}(\bar Y, t')"},
+    integers=True,
+    letters={"dtype": "t", "X.dtype": "t'"},
 )
 class AsType(Op):
-    """Conversion between float32 and float64."""
+    """Conversion between float32 and float64, from type t' to t."""
 
     @staticmethod
     def forward(xp, save, X, dtype):

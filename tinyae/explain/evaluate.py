@@ -1,0 +1,622 @@
+r"""Formulas computed: a small evaluator that knows mathematics and NumPy, and nothing of tinyae's operations.
+
+That is its purpose. ``tests/test_formulas_hold.py`` compares every formula and every vjp rule with the code beside it;
+the comparison would be worth nothing if both sides ran the same lines. So this file imports no operation and no kernel,
+uses no trick against overflow, and takes no care of speed.
+
+How it works: a statement with indices is computed on a **grid** with one axis per index letter. ``X_{nk}`` picks from X on
+that grid, a product multiplies there, a sum over k adds along the axis of k. Axes of an array that have no index stand
+behind the grid's and are carried along. A statement without indices has a grid without axes: plain array algebra.
+The conventions are those of ``formula.py``.
+"""
+
+import math
+
+import numpy as np
+
+from ..errors import RangeError
+from .parsing import readable
+from .tree import (
+    Absolute,
+    Add,
+    Big,
+    Bracket,
+    Call,
+    Cases,
+    Dots,
+    Floor,
+    Fraction,
+    Index,
+    Name,
+    Negative,
+    Number,
+    Power,
+    Product,
+    Root,
+    Statement,
+    Transposed,
+    Tuple,
+    latex,
+    walk,
+)  # fmt: skip
+
+CONSTANTS = {"e": math.e, r"\pi": math.pi}
+FUNCTIONS = {
+    r"\ln": np.log,
+    r"\exp": np.exp,
+    r"\tanh": np.tanh,
+    r"\sigma": lambda x: 1 / (1 + np.exp(-x)),
+    r"\operatorname{sign}": np.sign,
+    r"\operatorname{erf}": np.vectorize(math.erf, otypes=[float]),
+    r"\operatorname{mean}": np.mean,
+    r"\operatorname{softmax}": lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True),
+}
+COMPARE = {
+    "=": np.equal, r"\ne": np.not_equal, "<": np.less, ">": np.greater,
+    r"\le": np.less_equal, r"\leq": np.less_equal, r"\ge": np.greater_equal, r"\geq": np.greater_equal,
+}  # fmt: skip
+
+
+class Function:
+    r"""A function that a formula is given as a value, such as the activation f of a dense layer.
+
+    ``forward(*arrays)`` is its value, ``pull(k, arrays, output, cotangent)`` its vjp for argument k. ``name`` is what is
+    printed for it where numbers stand in the formula.
+    """
+
+    def __init__(self, name, forward, pull):
+        self.name, self.forward, self.pull = name, forward, pull
+
+
+def evaluate(formula, values, shape=None):
+    r"""The left side of a formula's first statement, computed from the values of its letters.
+
+    Parameters
+    ----------
+    formula : Formula
+        From ``parse`` or ``rule``.
+    values : dict
+        Letter -> array or number, as ``bindings`` makes it. ``"axes"``, if it is there: the axes, as one, that the first
+        subscript of an array of full rank stands for.
+    shape : tuple, optional
+        The shape of the result: where the formula does not say how far an index of the left side runs, and for what was
+        stretched by broadcasting, over which a gradient is summed. For a rule, that of the input by default.
+
+    Returns
+    -------
+    numpy.ndarray
+
+    Raises
+    ------
+    RangeError
+        For a letter without a value, an index without a range, and an index with two.
+    """
+    return Evaluator(formula, values, shape).result()
+
+
+def evaluate_all(formula, values):
+    r"""All letters after a formula's statements, taken in their order: for an optimizer's lines with ``\leftarrow``."""
+    values = dict(values)
+    for statement in formula.statements:
+        values[statement.left.name] = Evaluator(formula, values).computed(statement)
+    return values
+
+
+class Evaluator:
+    """A formula and values for its letters; each letter that the formula defines is computed once."""
+
+    def __init__(self, formula, values, shape=None):
+        self.main = formula.statements[0]
+        self.name = name_of(self.main.left)
+        self.values = {name: value if not_array(value) else np.asarray(value) for name, value in values.items()}
+        self.axes = values.get("axes")
+        self.full = max((v.ndim for v in self.values.values() if isinstance(v, np.ndarray)), default=0)
+        input_name = self.name.removeprefix(r"\bar ")
+        if shape is None and input_name != self.name and isinstance(self.values.get(input_name), np.ndarray):
+            shape = self.values[input_name].shape
+        self.shape = shape
+        statements = [*formula.statements, *formula.given, *formula.forward]
+        self.definitions = {}
+        for statement in statements:
+            if isinstance(statement, Statement) and statement.arrow == "=":
+                self.definitions.setdefault(key_of(statement.left), statement)
+        self.indices = index_letters(statements)
+        self.nodes = [node for statement in statements for node in walk(statement)]
+        self.subscripted = {node.base.name for node in self.nodes if isinstance(node, Index)}
+        self.computing, self.ready, self.outside = [], {}, 0
+        self.ranges = self.found_ranges()
+
+    def result(self):
+        """The main statement, in the shape that was asked for."""
+        found = self.computed(self.main)
+        if self.shape is None:
+            return found
+        return unbroadcast(self.unviewed(found, self.name, self.shape), tuple(self.shape))
+
+    # ------------------------------------------------------------ letters
+
+    def viewed(self, name, array):
+        """An array as the formula's subscripts see it: with ``axes``, they come first, as one."""
+        if self.axes is None or array.ndim != self.full:
+            return array
+        if name not in self.subscripted:  # what was reduced, and kept its axes with length 1
+            return array.squeeze(self.axes) if all(array.shape[axis] == 1 for axis in self.axes) else array
+        rest = [axis for axis in range(array.ndim) if axis not in self.axes]
+        moved = array.transpose([*self.axes, *rest])
+        return moved.reshape((-1, *(array.shape[axis] for axis in rest)))
+
+    def unviewed(self, array, name, shape):
+        """A result with its axes back in their places."""
+        if self.axes is None or name not in self.subscripted or len(shape) != self.full:
+            return array
+        rest = [axis for axis in range(len(shape)) if axis not in self.axes]
+        order = [*self.axes, *rest]
+        return array.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
+
+    def value(self, name):
+        """What a letter stands for."""
+        if name in self.ready:
+            return self.ready[name]
+        if name in self.values:
+            found = self.values[name]
+            found = self.viewed(name, found) if isinstance(found, np.ndarray) else found
+        elif name in self.definitions:
+            found = self.computed(self.definitions[name])
+        elif self.is_list(name.rpartition("_")[0]):
+            found = self.numbered(*name.rsplit("_", 1))
+        elif name in CONSTANTS:
+            found = np.asarray(CONSTANTS[name])
+        elif name.startswith(r"\bar ") and (call := self.call_of(name.removeprefix(r"\bar "))):
+            found = self.pulled(call, 0)  # the gradient of what a function was given
+        else:
+            raise RangeError(f"evaluate: no value was given for {name}, and the formula does not define it.")
+        if name != "l":  # which counts
+            self.ready[name] = found
+        return found
+
+    def call_of(self, name):
+        """The statement in which a function that is among the values takes this letter alone, such as L = reduce E."""
+        for statement in self.definitions.values():
+            right = statement.right
+            if (
+                isinstance(right, Call)
+                and right.arguments == (Name(name),)
+                and plain_name(right.function) in self.values
+            ):
+                return statement
+        return None
+
+    def pulled(self, statement, k):
+        """The gradient of argument k of the function on the right of a statement."""
+        call = statement.right
+        arrays = [self.alone(argument) for argument in call.arguments]
+        return self.function(call).pull(
+            k, arrays, self.alone(statement.left), self.alone(Name(rf"\bar {name_of(statement.left)}"))
+        )
+
+    def alone(self, node):
+        """A node without indices."""
+        return self.node(node, Grid((), {}))
+
+    def found_ranges(self):
+        """How far each index runs, from the shapes of the arrays in whose subscripts it stands alone."""
+        ranges = {}
+
+        def note(letter, n, where):
+            if ranges.setdefault(letter, n) != n:
+                raise RangeError(
+                    f"evaluate: the index {letter} runs over {ranges[letter]} and, in {where}, over {n}; the shapes of the "
+                    "arrays do not fit together."
+                )
+
+        for letter in self.indices:
+            if isinstance(self.values.get(letter), (int, np.integer)):
+                note(letter, int(self.values[letter]), "what was given")
+        for node in self.nodes:
+            if isinstance(node, Big):
+                for letter, bound in zip(node.indices, node.bounds):
+                    if bound is not None:
+                        note(letter, int(self.alone(bound)), latex(bound))
+        for node in self.nodes:
+            if not isinstance(node, Index) or node.base.name not in self.values:
+                continue
+            array = self.viewed(node.base.name, np.asarray(self.values[node.base.name]))
+            if len(node.subs) > array.ndim:
+                raise RangeError(
+                    f"evaluate: {readable(node)} has {len(node.subs)} indices, {node.base.name} shape {array.shape}."
+                )
+            for sub, n in zip(node.subs, array.shape):
+                if isinstance(sub, Name) and sub.name in self.indices:
+                    note(sub.name, n, readable(node))
+        if self.shape is not None and isinstance(self.main.left, Index):
+            like = self.viewed(self.name, np.broadcast_to(0, self.shape))
+            for sub, n in zip(self.main.left.subs, like.shape):
+                if isinstance(sub, Name) and sub.name in self.indices:
+                    note(sub.name, n, readable(self.main.left))
+        return ranges
+
+    def range_of(self, letter):
+        """How far an index runs; where no given array says it, an array that the formula defines."""
+        if letter in self.ranges:
+            return self.ranges[letter]
+        for node in self.nodes:
+            if not isinstance(node, Index) or Name(letter) not in node.subs:
+                continue
+            base, subs, key = node.base.name, node.subs, node.base.name
+            if self.is_list(base):
+                array, subs = self.numbered(base, int(self.alone(subs[0]))), subs[1:]
+            elif key not in self.definitions or isinstance(self.definitions[key].left, Name):
+                array = self.value(base)
+            else:
+                continue  # its own axes are as long as its indices run
+            return self.ranges.setdefault(letter, array.shape[subs.index(Name(letter))])
+        raise RangeError(
+            f"evaluate: it is not known how far the index {letter} runs. Give the shape of {self.name}, or a value for {letter}."
+        )
+
+    # ------------------------------------------------------------ statements
+
+    def computed(self, statement, fixed=None):
+        """A statement's value: an axis for each index on its left, and behind them what is carried along."""
+        name = key_of(statement.left) if isinstance(statement, Statement) else ""
+        name = (*name, self.values.get("l")) if isinstance(name, tuple) else name
+        if name in self.computing:
+            raise RangeError(f"evaluate: {readable(statement)} defines its left side by itself.")
+        right = statement.right if isinstance(statement, Statement) else statement
+        fixed = fixed or {}
+        grid = Grid(letters_of(statement, self.indices), fixed, self)
+        self.computing.append(name)
+        try:
+            found = np.asarray(self.node(right, grid))
+        finally:
+            self.computing.pop()
+        left = (
+            [sub.name for sub in statement.left.subs if sub.name in grid.axis]
+            if isinstance(statement.left, Index)
+            else []
+        )
+        return grid.gathered(found, left)
+
+    def numbered(self, base, number):
+        """The array of a list that has this number: ``W_2``, or by the rule for all of them, or by that for the last."""
+        name, number = f"{base}_{number}", int(number)
+        if name in self.values or name in self.definitions or name in self.ready:
+            return self.value(name)
+        last = self.definitions.get((base, "L"))
+        if last is not None and number == self.values.get("L"):
+            found = self.computed(last)
+        elif (base, "l") in self.definitions:
+            before, self.values["l"] = self.values.get("l"), number
+            try:
+                found = self.computed(self.definitions[base, "l"])
+            finally:
+                self.values["l"] = before
+        else:
+            raise RangeError(f"evaluate: no value was given for {name}, and the formula does not define it.")
+        self.ready[name] = found
+        return found
+
+    # ------------------------------------------------------------ nodes
+
+    def node(self, node, grid):
+        """A node's value on a grid."""
+        match node:
+            case Number(text):
+                return grid.spread(
+                    np.asarray(math.inf if text == r"\infty" else float(text) if "." in text else int(text))
+                )
+            case Name(name):
+                if name in grid.axis:
+                    return grid.along(name)
+                found = self.value(name)
+                return grid.spread(found) if isinstance(found, np.ndarray | int | float | np.generic) else found
+            case Index():
+                return self.picked(node, grid)
+            case Add(terms):
+                total = self.node(terms[0][1], grid) * (1 if terms[0][0] == "+" else -1)
+                for sign, term in terms[1:]:
+                    total, part = grid.met(total, self.node(term, grid))
+                    total = total + part if sign == "+" else total - part
+                return total
+            case Negative(body):
+                return -self.node(body, grid)
+            case Product(sign, left, right):
+                return self.multiplied(sign, left, right, grid)
+            case Fraction(_, over, under):
+                return self.divided(self.node(over, grid), self.node(under, grid), grid)
+            case Power(base, exponent):
+                a, b = grid.met(self.node(base, grid), self.node(exponent, grid))
+                return np.power(a.astype(float) if a.dtype.kind in "iu" else a, b)
+            case Transposed(base):
+                return np.swapaxes(self.node(base, grid), -1, -2)
+            case Root(body):
+                return np.sqrt(self.node(body, grid))
+            case Big():
+                return self.big(node, grid)
+            case Call():
+                return self.called(node, grid)
+            case Absolute(body):
+                return np.abs(self.node(body, grid))
+            case Floor(body):
+                return np.floor(self.node(body, grid)).astype(int)
+            case Bracket(condition):
+                return self.truth(condition, grid).astype(float)
+            case Cases(rows):
+                found = self.node(rows[-1][0], grid)
+                for value, condition in reversed(rows[:-1]):
+                    holds, value, found = grid.met(self.truth(condition, grid), self.node(value, grid), found)
+                    found = np.where(holds, value, found)
+                return found
+            case Tuple(items):
+                number = 0  # as argmax counts: row by row
+                for item in items:
+                    number = number * self.range_of(item.name) + grid.along(item.name)
+                return number
+        raise RangeError(f"evaluate: {readable(node)} cannot be computed here.")
+
+    def picked(self, node, grid):
+        """Elements of an array; a place outside of it counts as 0, and takes no part in a maximum."""
+        base, subs = node.base.name, node.subs
+        if self.is_list(base):
+            array, subs = self.numbered(base, int(self.alone(subs[0]))), subs[1:]
+            if not subs:
+                return grid.spread(array)
+        else:
+            array = self.value(base)
+        if len(subs) > array.ndim:
+            raise RangeError(f"evaluate: {readable(node)} has {len(subs)} indices, {base} has shape {array.shape}.")
+        places = np.broadcast_arrays(*(np.asarray(self.node(sub, grid)) for sub in subs))
+        inside = np.ones(places[0].shape, bool)
+        for place, n in zip(places, array.shape):
+            if place.dtype.kind not in "iu":
+                raise RangeError(f"evaluate: an index in {readable(node)} is not an integer.")
+            inside &= (place >= 0) & (place < n)
+        found = array[tuple(np.clip(place, 0, n - 1) for place, n in zip(places, array.shape))]
+        if inside.all():
+            return found
+        return np.where(inside.reshape(inside.shape + (1,) * (found.ndim - inside.ndim)), found, self.outside)
+
+    def is_list(self, base):
+        return (base, "l") in self.definitions or (base, "L") in self.definitions or f"{base}_1" in self.values
+
+    def multiplied(self, sign, left, right, grid):
+        a, b = self.node(left, grid), self.node(right, grid)
+        if sign == "/":
+            return self.divided(a, b, grid)
+        if sign == "" and not grid.axis and np.ndim(a) and np.ndim(b) and not isinstance(left, Bracket):
+            return np.matmul(a, b)  # letters side by side, in a formula without indices
+        a, b = grid.met(a, b)
+        return a * b
+
+    def divided(self, a, b, grid):
+        a, b = grid.met(a, b)
+        return a / b
+
+    def big(self, node, grid):
+        axes = tuple(grid.axis[letter] for letter in node.indices)
+        before = self.outside
+        self.outside = 0 if node.command == r"\sum" else -math.inf
+        try:
+            body = np.asarray(self.node(node.body, grid))
+        finally:
+            self.outside = before
+        wanted = [grid.length[k] if k in axes else n for k, n in enumerate(body.shape)]
+        body = np.broadcast_to(body, wanted)
+        if node.command == r"\operatorname{argmax}":
+            last = np.moveaxis(body, axes, range(-len(axes), 0))
+            first = last.reshape(*last.shape[: -len(axes)], -1).argmax(axis=-1)
+            return np.expand_dims(first, axes)
+        reduce = {r"\sum": np.sum, r"\max": np.max, r"\min": np.min}[node.command]
+        return reduce(body, axis=axes, keepdims=True)
+
+    def truth(self, condition, grid):
+        parts = [self.node(part, grid) for part in condition.parts]
+        if not condition.signs:
+            return np.asarray(parts[0]) != 0
+        holds = True
+        for a, sign, b in zip(parts, condition.signs, parts[1:]):
+            a, b = grid.met(a, b)
+            holds = holds & COMPARE[sign](a, b)
+        return np.asarray(holds)
+
+    # ------------------------------------------------------------ functions
+
+    def function(self, call):
+        """The value of a letter that is a function: f, or the l-th of a list."""
+        found = self.values[plain_name(call.function)]
+        if isinstance(found, (list, tuple)):
+            found = found[int(self.alone(call.sub)) - 1]
+        return found
+
+    def called(self, call, grid):
+        name = plain_name(call.function)
+        if name in self.values:
+            if call.mark == "top":
+                return self.from_above(call, name)
+            function, arrays = self.function(call), [self.node(argument, grid) for argument in call.arguments]
+            if call.mark == "'":
+                output = function.forward(*arrays)
+                return function.pull(0, arrays, output, np.ones(output.shape))
+            return function.forward(*arrays)
+        if call.function in (r"\max", r"\min"):
+            choose = np.maximum if call.function == r"\max" else np.minimum
+            found = self.node(call.arguments[0], grid)
+            for argument in call.arguments[1:]:
+                found = choose(*grid.met(found, self.node(argument, grid)))
+            return found
+        if call.function in FUNCTIONS:
+            return FUNCTIONS[call.function](self.node(call.arguments[0], grid))
+        if name in REARRANGE:
+            return REARRANGE[name](self, *(argument for argument in call.arguments))
+        raise RangeError(
+            f"evaluate: the function {call.function} is not known. Known are {', '.join([*FUNCTIONS, *REARRANGE])}, and those "
+            "that are given as values."
+        )
+
+    def from_above(self, call, name):
+        r"""``\operatorname{conv}_U^\top \bar Z``: the gradient of the argument U of conv, whose output is Z."""
+        for statement in self.definitions.values():
+            right = statement.right
+            if isinstance(right, Call) and plain_name(right.function) == name and not right.mark:
+                k = 0 if call.sub is None else right.arguments.index(call.sub)
+                return self.pulled(statement, k)
+        raise RangeError(f"evaluate: {readable(call)} stands in a formula that never applies {name}.")
+
+
+class Grid:
+    """The axes on which a statement is computed: one per index letter, its whole range or one fixed place."""
+
+    def __init__(self, letters, fixed, owner=None):
+        self.axis = {letter: k for k, letter in enumerate(letters)}
+        self.places = []
+        for letter in letters:
+            if letter in fixed:
+                self.places.append(np.asarray([fixed[letter]]))
+            else:
+                self.places.append(np.arange(owner.range_of(letter)))
+        self.length = [len(places) for places in self.places]
+
+    def along(self, letter):
+        """The numbers that an index takes, along its axis."""
+        k = self.axis[letter]
+        return self.places[k].reshape([-1 if i == k else 1 for i in range(len(self.places))])
+
+    def spread(self, array):
+        """An array whose axes are all carried along, behind the axes of the grid."""
+        array = np.asarray(array)
+        return array.reshape((1,) * len(self.places) + array.shape)
+
+    def met(self, *arrays):
+        """Arrays of which each has as many carried axes as the others."""
+        rank = len(self.places)
+        most = max(np.ndim(a) for a in arrays)
+        return [np.reshape(a, (*np.shape(a)[:rank], *[1] * (most - np.ndim(a)), *np.shape(a)[rank:])) for a in arrays]
+
+    def gathered(self, array, left):
+        """The grid's result with the axes of the indices on the left, in their order, and the carried ones."""
+        rank = len(self.places)
+        others = [self.axis[letter] for letter in self.axis if letter not in left]
+        wanted = [1 if k in others else n for k, n in enumerate(self.length)]
+        array = np.broadcast_to(array, (*wanted, *array.shape[rank:]))
+        array = array.transpose([*(self.axis[letter] for letter in left), *others, *range(rank, array.ndim)])
+        return array.reshape(array.shape[: len(left)] + array.shape[rank:])
+
+
+# ---------------------------------------------------------------- functions that only rearrange
+
+
+def take(owner, X, k):
+    return owner.alone(X)[owner.values[k.name]]
+
+
+def scatter(owner, X, k):
+    """Zeros in the shape of the result, with X added at k."""
+    found = np.zeros(owner.shape)
+    np.add.at(found, owner.values[k.name], owner.alone(X))
+    return found
+
+
+def replaced(owner, X, k, V):
+    found = np.array(owner.alone(X))
+    found[owner.values[k.name]] = owner.alone(V)
+    return found
+
+
+def transpose(owner, X, p):
+    inverse = isinstance(p, Power)  # p^{-1}
+    order = owner.values[p.base.name if inverse else p.name]
+    return owner.alone(X).transpose(np.argsort(order) if inverse else order)
+
+
+def concatenate(owner, first, second, dots):
+    """X_1, X_2, ... one after the other along the axis a."""
+    assert isinstance(dots, Dots)
+    return np.concatenate(parts_of(owner, first.name.removesuffix("_1")), axis=owner.values["a"])
+
+
+def part(owner, X, k):
+    """What of X came from the k-th part."""
+    axis, number = owner.values["a"], owner.values[k.name]
+    lengths = [array.shape[axis] for array in parts_of(owner, owner.name.removeprefix(r"\bar "))]
+    start = sum(lengths[: number - 1])
+    return np.take(owner.alone(X), range(start, start + lengths[number - 1]), axis=axis)
+
+
+def parts_of(owner, base):
+    count = 1
+    while f"{base}_{count + 1}" in owner.values:
+        count += 1
+    return [owner.values[f"{base}_{k}"] for k in range(1, count + 1)]
+
+
+REARRANGE = {
+    "reshape": lambda owner, X: owner.alone(X).reshape(owner.shape),
+    "cast": lambda owner, X, t: owner.alone(X).astype(owner.values[t.name]),
+    "transpose": transpose,
+    "take": take,
+    "scatter": scatter,
+    "replace": replaced,
+    "concatenate": concatenate,
+    "part": part,
+}
+
+
+# ---------------------------------------------------------------- small things
+
+
+def unbroadcast(array, shape):
+    """An array summed over the axes along which its letter was stretched; or in its shape, if it has as many elements."""
+    array = np.asarray(array)
+    if array.size == math.prod(shape):
+        return array.reshape(shape)
+    if array.size < math.prod(shape):
+        return np.broadcast_to(array, shape)
+    array = array.sum(axis=tuple(range(array.ndim - len(shape))))
+    stretched = tuple(k for k, n in enumerate(shape) if n == 1 and array.shape[k] != 1)
+    return array.sum(axis=stretched, keepdims=True)
+
+
+def not_array(value):
+    return (
+        value is None or isinstance(value, (tuple, list, str, type, np.dtype, slice, Function, int)) or callable(value)
+    )
+
+
+def name_of(left):
+    r"""The letter that a statement is about: ``Y`` of ``Y_{nk}``."""
+    return left.base.name if isinstance(left, Index) else left.name if isinstance(left, Name) else ""
+
+
+def key_of(left):
+    """The letter a statement defines; for a list of arrays, the letter and l, or L for the last."""
+    if isinstance(left, Index) and isinstance(left.subs[0], Name) and left.subs[0].name in ("l", "L"):
+        return left.base.name, left.subs[0].name
+    return name_of(left)
+
+
+def plain_name(function):
+    r"""``reduce`` of ``\operatorname{reduce}``."""
+    return function.removeprefix(r"\operatorname{").removesuffix("}")
+
+
+def index_letters(statements):
+    """The letters that are indices: those of sums and maxima, and those on a left side. l counts layers and is none."""
+    found = []
+    for statement in statements:
+        if isinstance(statement, Statement) and isinstance(statement.left, Index):
+            found += [sub.name for sub in statement.left.subs if isinstance(sub, Name)]
+        for node in walk(statement):
+            if isinstance(node, Big):
+                found += node.indices
+    return [letter for letter in dict.fromkeys(found) if letter not in ("l", "L")]
+
+
+def letters_of(statement, indices):
+    """The index letters in a statement, in the order of their first use."""
+    used = []
+    for node in walk(statement):
+        if isinstance(node, Name) and node.name in indices:
+            used.append(node.name)
+        elif isinstance(node, Big):
+            used += node.indices
+    return tuple(dict.fromkeys(used))
