@@ -16,8 +16,9 @@ import math
 import numpy as np
 
 from ..ops.op import OPERATIONS
-from .evaluate import Function, evaluate
+from .evaluate import evaluate
 from .formula import Formula, definitions, parse, parse_rule
+from .functions import Function
 
 GREEK = ("alpha", "beta", "gamma", "delta", "epsilon", "theta", "mu", "sigma")
 ALL_BUT_LAST = "axes but the last"  # in ``letters``: what an index counts along
@@ -64,7 +65,7 @@ def rule(op, symbol) -> Formula | None:
 
     For one of a list, ``W_2``, it is the rule of ``W_l``.
     """
-    key = next((key for key in op.vjp if letter(key) == symbol), None)
+    key = next((key for key in op.vjp if symbol in (key, letter(key))), None)
     if key is None and "_" in symbol:
         key = next((key for key in op.vjp if key.split("_")[0] == symbol.split("_")[0] and "_" in key), None)
     if key is None:
@@ -72,7 +73,7 @@ def rule(op, symbol) -> Formula | None:
     given = list(definitions(formula_of(op)))
     for other, text in op.vjp.items():
         given += definitions(parse_rule(letter(other), text))
-    return parse_rule(letter(key), op.vjp[key], given, formula_of(op).statements[:1])
+    return parse_rule(letter(key), op.vjp[key], tuple(given), formula_of(op).statements[:1])
 
 
 def bindings(op, arrays, attributes=None, output=None, cotangent=None) -> dict:
@@ -120,6 +121,26 @@ def bindings(op, arrays, attributes=None, output=None, cotangent=None) -> dict:
     if op.name == "matmul":
         vectors_as_matrices(values)
     return values
+
+
+def of_step(step, pull=None):
+    r"""The formula of a recorded step and the values of its letters; with one of its pulls, the rule that was used.
+
+    Returns
+    -------
+    Formula, dict
+        None for the dict where an array was too large to be kept, and for both in a step that has no formula.
+    """
+    if step.operation is None or (pull is not None and rule(step.operation, pull.symbol) is None):
+        return None, None
+    formula = formula_of(step.operation) if pull is None else rule(step.operation, pull.symbol)
+    arrays = [value.array for value in step.inputs]
+    output = None if step.output is None else step.output.array
+    cotangent = None if step.gradient is None else step.gradient.array
+    if any(array is None for array in arrays) or (pull is not None and (output is None or cotangent is None)):
+        return formula, None
+    values = bindings(step.operation, arrays, step.attributes, output, cotangent)
+    return formula, values if pull is None else pull_values(values, pull.symbol)
 
 
 def bind(values, letters, given):

@@ -15,6 +15,9 @@ import math
 import numpy as np
 
 from ..errors import RangeError
+from .functions import COMPARE, CONSTANTS, FUNCTIONS, REARRANGE, Function
+from .grid import Grid, unbroadcast
+from .letters import index_letters, key_of, letters_of, name_of, plain_name
 from .parsing import readable
 from .tree import (
     Absolute,
@@ -23,7 +26,6 @@ from .tree import (
     Bracket,
     Call,
     Cases,
-    Dots,
     Floor,
     Fraction,
     Index,
@@ -39,33 +41,6 @@ from .tree import (
     latex,
     walk,
 )  # fmt: skip
-
-CONSTANTS = {"e": math.e, r"\pi": math.pi}
-FUNCTIONS = {
-    r"\ln": np.log,
-    r"\exp": np.exp,
-    r"\tanh": np.tanh,
-    r"\sigma": lambda x: 1 / (1 + np.exp(-x)),
-    r"\operatorname{sign}": np.sign,
-    r"\operatorname{erf}": np.vectorize(math.erf, otypes=[float]),
-    r"\operatorname{mean}": np.mean,
-    r"\operatorname{softmax}": lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True),
-}
-COMPARE = {
-    "=": np.equal, r"\ne": np.not_equal, "<": np.less, ">": np.greater,
-    r"\le": np.less_equal, r"\leq": np.less_equal, r"\ge": np.greater_equal, r"\geq": np.greater_equal,
-}  # fmt: skip
-
-
-class Function:
-    r"""A function that a formula is given as a value, such as the activation f of a dense layer.
-
-    ``forward(*arrays)`` is its value, ``pull(k, arrays, output, cotangent)`` its vjp for argument k. ``name`` is what is
-    printed for it where numbers stand in the formula.
-    """
-
-    def __init__(self, name, forward, pull):
-        self.name, self.forward, self.pull = name, forward, pull
 
 
 def evaluate(formula, values, shape=None):
@@ -114,6 +89,8 @@ class Evaluator:
         input_name = self.name.removeprefix(r"\bar ")
         if shape is None and input_name != self.name and isinstance(self.values.get(input_name), np.ndarray):
             shape = self.values[input_name].shape
+        if shape is None and isinstance(self.values.get(self.name), np.ndarray):
+            shape = self.values[self.name].shape
         self.shape = shape
         statements = [*formula.statements, *formula.given, *formula.forward]
         self.definitions = {}
@@ -144,6 +121,14 @@ class Evaluator:
         rest = [axis for axis in range(array.ndim) if axis not in self.axes]
         moved = array.transpose([*self.axes, *rest])
         return moved.reshape((-1, *(array.shape[axis] for axis in rest)))
+
+    def seen_from(self, name, index):
+        """An index of an array as ``viewed`` has it."""
+        if self.axes is None or len(index) != self.full:
+            return index
+        shape = self.shape or self.values[name].shape
+        along = np.ravel_multi_index([index[axis] for axis in self.axes], [shape[axis] for axis in self.axes])
+        return (int(along), *(i for axis, i in enumerate(index) if axis not in self.axes))
 
     def unviewed(self, array, name, shape):
         """A result with its axes back in their places."""
@@ -356,13 +341,23 @@ class Evaluator:
 
     def picked(self, node, grid):
         """Elements of an array; a place outside of it counts as 0, and takes no part in a maximum."""
+        array, places, inside = self.located(node, grid)
+        if not places:
+            return grid.spread(array)
+        found = array[tuple(np.clip(place, 0, n - 1) for place, n in zip(places, array.shape))]
+        if inside.all():
+            return found
+        return np.where(inside.reshape(inside.shape + (1,) * (found.ndim - inside.ndim)), found, self.outside)
+
+    def located(self, node, grid):
+        """An array, the places in it that its subscripts name, and which of them lie inside."""
         base, subs = node.base.name, node.subs
         if self.is_list(base):
             array, subs = self.numbered(base, int(self.alone(subs[0]))), subs[1:]
-            if not subs:
-                return grid.spread(array)
         else:
             array = self.value(base)
+        if not subs:
+            return array, (), np.asarray(True)
         if len(subs) > array.ndim:
             raise RangeError(f"evaluate: {readable(node)} has {len(subs)} indices, {base} has shape {array.shape}.")
         places = np.broadcast_arrays(*(np.asarray(self.node(sub, grid)) for sub in subs))
@@ -371,10 +366,7 @@ class Evaluator:
             if place.dtype.kind not in "iu":
                 raise RangeError(f"evaluate: an index in {readable(node)} is not an integer.")
             inside &= (place >= 0) & (place < n)
-        found = array[tuple(np.clip(place, 0, n - 1) for place, n in zip(places, array.shape))]
-        if inside.all():
-            return found
-        return np.where(inside.reshape(inside.shape + (1,) * (found.ndim - inside.ndim)), found, self.outside)
+        return array, places, inside
 
     def is_list(self, base):
         return (base, "l") in self.definitions or (base, "L") in self.definitions or f"{base}_1" in self.values
@@ -463,160 +455,7 @@ class Evaluator:
         raise RangeError(f"evaluate: {readable(call)} stands in a formula that never applies {name}.")
 
 
-class Grid:
-    """The axes on which a statement is computed: one per index letter, its whole range or one fixed place."""
-
-    def __init__(self, letters, fixed, owner=None):
-        self.axis = {letter: k for k, letter in enumerate(letters)}
-        self.places = []
-        for letter in letters:
-            if letter in fixed:
-                self.places.append(np.asarray([fixed[letter]]))
-            else:
-                self.places.append(np.arange(owner.range_of(letter)))
-        self.length = [len(places) for places in self.places]
-
-    def along(self, letter):
-        """The numbers that an index takes, along its axis."""
-        k = self.axis[letter]
-        return self.places[k].reshape([-1 if i == k else 1 for i in range(len(self.places))])
-
-    def spread(self, array):
-        """An array whose axes are all carried along, behind the axes of the grid."""
-        array = np.asarray(array)
-        return array.reshape((1,) * len(self.places) + array.shape)
-
-    def met(self, *arrays):
-        """Arrays of which each has as many carried axes as the others."""
-        rank = len(self.places)
-        most = max(np.ndim(a) for a in arrays)
-        return [np.reshape(a, (*np.shape(a)[:rank], *[1] * (most - np.ndim(a)), *np.shape(a)[rank:])) for a in arrays]
-
-    def gathered(self, array, left):
-        """The grid's result with the axes of the indices on the left, in their order, and the carried ones."""
-        rank = len(self.places)
-        others = [self.axis[letter] for letter in self.axis if letter not in left]
-        wanted = [1 if k in others else n for k, n in enumerate(self.length)]
-        array = np.broadcast_to(array, (*wanted, *array.shape[rank:]))
-        array = array.transpose([*(self.axis[letter] for letter in left), *others, *range(rank, array.ndim)])
-        return array.reshape(array.shape[: len(left)] + array.shape[rank:])
-
-
-# ---------------------------------------------------------------- functions that only rearrange
-
-
-def take(owner, X, k):
-    return owner.alone(X)[owner.values[k.name]]
-
-
-def scatter(owner, X, k):
-    """Zeros in the shape of the result, with X added at k."""
-    found = np.zeros(owner.shape)
-    np.add.at(found, owner.values[k.name], owner.alone(X))
-    return found
-
-
-def replaced(owner, X, k, V):
-    found = np.array(owner.alone(X))
-    found[owner.values[k.name]] = owner.alone(V)
-    return found
-
-
-def transpose(owner, X, p):
-    inverse = isinstance(p, Power)  # p^{-1}
-    order = owner.values[p.base.name if inverse else p.name]
-    return owner.alone(X).transpose(np.argsort(order) if inverse else order)
-
-
-def concatenate(owner, first, second, dots):
-    """X_1, X_2, ... one after the other along the axis a."""
-    assert isinstance(dots, Dots)
-    return np.concatenate(parts_of(owner, first.name.removesuffix("_1")), axis=owner.values["a"])
-
-
-def part(owner, X, k):
-    """What of X came from the k-th part."""
-    axis, number = owner.values["a"], owner.values[k.name]
-    lengths = [array.shape[axis] for array in parts_of(owner, owner.name.removeprefix(r"\bar "))]
-    start = sum(lengths[: number - 1])
-    return np.take(owner.alone(X), range(start, start + lengths[number - 1]), axis=axis)
-
-
-def parts_of(owner, base):
-    count = 1
-    while f"{base}_{count + 1}" in owner.values:
-        count += 1
-    return [owner.values[f"{base}_{k}"] for k in range(1, count + 1)]
-
-
-REARRANGE = {
-    "reshape": lambda owner, X: owner.alone(X).reshape(owner.shape),
-    "cast": lambda owner, X, t: owner.alone(X).astype(owner.values[t.name]),
-    "transpose": transpose,
-    "take": take,
-    "scatter": scatter,
-    "replace": replaced,
-    "concatenate": concatenate,
-    "part": part,
-}
-
-
-# ---------------------------------------------------------------- small things
-
-
-def unbroadcast(array, shape):
-    """An array summed over the axes along which its letter was stretched; or in its shape, if it has as many elements."""
-    array = np.asarray(array)
-    if array.size == math.prod(shape):
-        return array.reshape(shape)
-    if array.size < math.prod(shape):
-        return np.broadcast_to(array, shape)
-    array = array.sum(axis=tuple(range(array.ndim - len(shape))))
-    stretched = tuple(k for k, n in enumerate(shape) if n == 1 and array.shape[k] != 1)
-    return array.sum(axis=stretched, keepdims=True)
-
-
 def not_array(value):
     return (
         value is None or isinstance(value, (tuple, list, str, type, np.dtype, slice, Function, int)) or callable(value)
     )
-
-
-def name_of(left):
-    r"""The letter that a statement is about: ``Y`` of ``Y_{nk}``."""
-    return left.base.name if isinstance(left, Index) else left.name if isinstance(left, Name) else ""
-
-
-def key_of(left):
-    """The letter a statement defines; for a list of arrays, the letter and l, or L for the last."""
-    if isinstance(left, Index) and isinstance(left.subs[0], Name) and left.subs[0].name in ("l", "L"):
-        return left.base.name, left.subs[0].name
-    return name_of(left)
-
-
-def plain_name(function):
-    r"""``reduce`` of ``\operatorname{reduce}``."""
-    return function.removeprefix(r"\operatorname{").removesuffix("}")
-
-
-def index_letters(statements):
-    """The letters that are indices: those of sums and maxima, and those on a left side. l counts layers and is none."""
-    found = []
-    for statement in statements:
-        if isinstance(statement, Statement) and isinstance(statement.left, Index):
-            found += [sub.name for sub in statement.left.subs if isinstance(sub, Name)]
-        for node in walk(statement):
-            if isinstance(node, Big):
-                found += node.indices
-    return [letter for letter in dict.fromkeys(found) if letter not in ("l", "L")]
-
-
-def letters_of(statement, indices):
-    """The index letters in a statement, in the order of their first use."""
-    used = []
-    for node in walk(statement):
-        if isinstance(node, Name) and node.name in indices:
-            used.append(node.name)
-        elif isinstance(node, Big):
-            used += node.indices
-    return tuple(dict.fromkeys(used))

@@ -46,7 +46,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import RangeError
-from .evaluate import CONSTANTS, index_letters, key_of, name_of, plain_name
+from .functions import CONSTANTS, FUNCTIONS, REARRANGE
+from .letters import index_letters, key_of, name_of, plain_name
 from .parsing import LETTER_FUNCTIONS, parse_statements
 from .tree import Call, Index, Name, Statement, latex, walk
 
@@ -156,8 +157,6 @@ def definitions(formula: Formula) -> tuple:
 
 def given_function(call):
     """Is the function of this call a letter that needs a value, and none that everybody knows?"""
-    from .evaluate import FUNCTIONS, REARRANGE
-
     if call.function in FUNCTIONS or call.function in (r"\max", r"\min") or plain_name(call.function) in REARRANGE:
         return False
     return call.function in LETTER_FUNCTIONS or call.function.startswith(r"\operatorname") or call.mark == "'"

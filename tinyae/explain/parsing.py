@@ -34,38 +34,11 @@ TOKEN = re.compile(
     r"\\text\{(?P<text>[^}]*)\}|\\operatorname\{(?P<operator>[A-Za-z]+)\}|\\[A-Za-z]+|\\.|\s+|.", re.DOTALL
 )
 SPACES = {r"\,", r"\;", r"\:", r"\!", "\\ ", r"\left", r"\right", r"\textstyle", r"\displaystyle", "&"}
-GREEK = set(
-    [
-        r"\alpha",
-        r"\beta",
-        r"\gamma",
-        r"\delta",
-        r"\epsilon",
-        r"\varepsilon",
-        r"\zeta",
-        r"\eta",
-        r"\theta",
-        r"\kappa",
-        r"\lambda",
-        r"\mu",
-        r"\nu",
-        r"\xi",
-        r"\pi",
-        r"\rho",
-        r"\sigma",
-        r"\tau",
-        r"\phi",
-        r"\Phi",
-        r"\varphi",
-        r"\chi",
-        r"\psi",
-        r"\omega",
-        r"\Delta",
-        r"\Sigma",
-        r"\Theta",
-        r"\Lambda",
-    ]
+GREEK_NAMES = (
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi Phi varphi chi psi "
+    "omega Delta Sigma Theta Lambda"
 )
+GREEK = {f"\\{name}" for name in GREEK_NAMES.split()}
 ACCENTS = {r"\bar", r"\hat", r"\tilde"}
 COMPARISONS = {"=", "<", ">", r"\le", r"\ge", r"\leq", r"\geq", r"\ne"}
 FUNCTIONS = {r"\ln", r"\exp", r"\tanh"}  # and all names in \operatorname{...}

@@ -194,15 +194,20 @@ def walk(node):
         yield from walk(child)
 
 
-def changed(node, function):
-    """The tree with ``function`` applied to each node, from below."""
+def rebuilt(node, function):
+    """The node with ``function`` applied to each node directly below it."""
 
     def change(value):
         if isinstance(value, Node):
-            return changed(value, function)
+            return function(value)
         return tuple(change(part) for part in value) if isinstance(value, tuple) else value
 
-    return function(replace(node, **{field.name: change(getattr(node, field.name)) for field in fields(node)}))
+    return replace(node, **{field.name: change(getattr(node, field.name)) for field in fields(node)})
+
+
+def changed(node, function):
+    """The tree with ``function`` applied to each node, from below."""
+    return function(rebuilt(node, lambda part: changed(part, function)))
 
 
 # ---------------------------------------------------------------- writing it
@@ -305,7 +310,9 @@ def summed(terms):
     text = ""
     for k, (sign, term) in enumerate(terms):
         part = latex(term, PRODUCT)
-        if k == 0:
+        if k == 0 and sign == "+" and isinstance(term, Number):
+            text = term.text
+        elif k == 0:
             text = part if sign == "+" else f"-{part}"
         else:
             text += f" {sign} {part}"
@@ -336,6 +343,7 @@ def called(node):
     if node.parentheses:
         tall = any(isinstance(part, TALL) for argument in node.arguments for part in walk(argument))
         inside = ", ".join(texts)
+        tall = tall or r"\begin" in inside or r"\left" in inside
         return rf"{name}\left({inside}\right)" if tall else f"{name}({inside})"
     argument = latex(node.arguments[0], PRODUCT if isinstance(node.arguments[0], Big) else POWER)
     return f"{name} {argument}"
