@@ -456,6 +456,7 @@ class Evaluator:
 
 
 def not_array(value):
+    """Is a value none that is computed with, such as an index, a shape or a function?"""
     return (
         value is None or isinstance(value, (tuple, list, str, type, np.dtype, slice, Function, int)) or callable(value)
     )
