@@ -26,6 +26,7 @@ IN_ORDER = (
     "anomalies",
     "compressing",
     "text",
+    "explaining",
     "about",
 )  # the files with the commands; so they stand in the help
 

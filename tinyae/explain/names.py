@@ -39,6 +39,17 @@ def named_modules(module, prefix=""):
         yield from named_modules(part, f"{prefix}.{name}" if prefix else name)
 
 
+def whole_model(module, frame):
+    """The model that a module is called as a part of: the largest of the user's variables that contains it, or itself."""
+    found, size = module, 0
+    for other in variables(frame).values():
+        if hasattr(other, "named_tensors") and not inspect.isclass(other):
+            parts = [part for _, part in named_modules(other)]
+            if len(parts) > size and any(part is module for part in parts):
+                found, size = other, len(parts)
+    return found
+
+
 @cache
 def letters(operation):
     """The parameters of an operation's forward after xp and save."""
@@ -73,10 +84,10 @@ def left_side(formula):
     return formula.partition("=")[0].strip().partition("_")[0]
 
 
-def name_of(tensor, modules, frame):
+def name_of(tensor, model, frame):
     """The name of a tensor: that of the parameter in the model that runs, or of the user's variable; None if it has none."""
-    for module in modules[:1]:
-        for name, found in module.named_tensors():
+    if model is not None:
+        for name, found in model.named_tensors():
             if found is tensor:
                 return name
     names = variables(frame)

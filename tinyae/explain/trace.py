@@ -24,7 +24,18 @@ from ..observer import Watcher
 from ..ops.op import OPERATIONS
 from ..tape import add_gradients
 from ..tensor import Tensor
-from .names import ByIdentity, flat, left_side, name_of, named_modules, ran, symbols_of, users_frame, variables
+from .names import (
+    ByIdentity,
+    flat,
+    left_side,
+    name_of,
+    named_modules,
+    ran,
+    symbols_of,
+    users_frame,
+    variables,
+    whole_model,
+)
 from .step import Pull, Step, Update
 from .values import Value, value_of
 
@@ -43,7 +54,8 @@ class Trace(Watcher):
         self._values = ByIdentity()  # Tensor -> (its version, Value)
         self._sums = ByIdentity()  # Node or leaf -> Value of the gradient that has come together
         self._numbers = ByIdentity()  # Node -> (number of its step, Values of its inputs, output)
-        self._modules: list[Any] = []
+        self._modules: list[Any] = []  # those that run, the outermost first
+        self._model: Any = None  # what the outermost is a part of
         self._inputs: tuple[Value, ...] = ()
         self._backward: Any = None  # the backward step that is being written: (node, gY, pulls)
         self._before: Any = None  # the update that is being written
@@ -147,11 +159,15 @@ class Trace(Watcher):
             self._numbers[node] = number, self._inputs, output
 
     def note_module(self, module):
+        if not self._modules:
+            self._model = whole_model(module, users_frame())
         self._modules.append(module)
 
     def leave_module(self, module):
         while self._modules and self._modules.pop() is not module:
             pass
+        if not self._modules:
+            self._model = None
 
     # ------------------------------------------------------------ backward
 
@@ -250,7 +266,7 @@ class Trace(Watcher):
         )  # fmt: skip
         self._add(
             place, number=self.total, phase="update", name=type(optimizer).__name__, operation=None,
-            implementation=type(optimizer).__name__, formula=getattr(optimizer, "formula", None), updates=updates,
+            implementation=type(optimizer).__name__, formula=r", \quad ".join(optimizer.formulas()) or None, updates=updates,
         )  # fmt: skip
 
     # ------------------------------------------------------------ keeping it
@@ -276,10 +292,10 @@ class Trace(Watcher):
         self._steps.append(Step(**parts, file=at[0], line=at[1], code=at[2]))
 
     def _layer(self):
-        """The path of the innermost module that runs, as seen from the outermost."""
-        if len(self._modules) < 2:
+        """The path of the innermost module that runs, in the user's model."""
+        if not self._modules:
             return ""
-        names = {id(module): name for name, module in named_modules(self._modules[0])}
+        names = {id(module): name for name, module in named_modules(self._model)}
         return names.get(id(self._modules[-1]), "")
 
     def _value(self, x, place):
@@ -314,7 +330,7 @@ class Trace(Watcher):
 
     def _name(self, tensor, place):
         """The name of a tensor, or a number for want of one."""
-        name = name_of(tensor, self._modules, place)
+        name = name_of(tensor, self._model, place)
         if name is None:
             self._others += 1
             name = f"c{self._others}"

@@ -5,6 +5,7 @@ from .comparing import compare, comparison_table
 from .compressing import compress, decompress, report_compression, report_decompression
 from .denoising import denoise, report_denoising
 from .evaluating import evaluate, report_evaluation
+from .explaining import explain, report_explanation
 from .inspecting import inspect
 from .maps import map_run, report_map
 from .overfitting import overfit, overfitting_table
@@ -16,8 +17,8 @@ from .training import resume, train
 from .using import reconstruct
 
 __all__ = [
-    "compare", "comparison_table", "compress", "decompress", "denoise", "evaluate", "find_anomalies", "inspect",
+    "compare", "comparison_table", "compress", "decompress", "denoise", "evaluate", "explain", "find_anomalies", "inspect",
     "map_run", "overfit", "overfitting_table", "rates", "rates_table", "reconstruct", "report", "report_anomalies",
-    "report_compression", "report_decompression", "report_denoising", "report_evaluation", "report_inspection",
+    "report_compression", "report_decompression", "report_denoising", "report_evaluation", "report_explanation", "report_inspection",
     "report_map", "report_search", "resume", "search", "search_text", "text_report", "train",
 ]  # fmt: skip

@@ -1,0 +1,172 @@
+// The graph: operations and what goes into them, laid out by dagre, drawn as SVG.
+//
+// A solid line forward: the value exists. Beside it, in the other colour, a line backward: the gradient has flowed there. What
+// does not exist yet is dashed and pale. Of a long computation the operations around the present step are drawn.
+"use strict";
+
+const WINDOW = 48; // operations that are drawn at once
+
+/** A line through points whose corners are rounded: from the middle of one piece to the middle of the next. */
+function smooth(points) {
+  const text = (p) => `${p.x.toFixed(1)},${p.y.toFixed(1)}`;
+  const middle = (a, b) => ({ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
+  const last = points.length - 1;
+  let path = `M${text(points[0])}`;
+  for (let i = 1; i < last; i++) path += ` Q${text(points[i])} ${text(i === last - 1 ? points[last] : middle(points[i], points[i + 1]))}`;
+  return last > 1 ? path : `${path} L${text(points[last])}`;
+}
+
+class Graph {
+  /** data: {nodes, edges}; choose: called with a node that is clicked. */
+  constructor(place, data, values, choose) {
+    this.place = place;
+    this.data = data;
+    this.values = values;
+    this.choose = choose;
+    this.operations = data.nodes.filter((node) => node.step && !node.update);
+    this.part = null;
+  }
+
+  /** Lay out the part with this operation, unless it is drawn already. */
+  layOut(index) {
+    const from = Math.max(0, Math.min(this.operations.length - WINDOW, index - WINDOW / 2));
+    const begin = this.operations.length <= WINDOW ? 0 : this.part && index >= this.part[0] + 4 && index < this.part[1] - 4
+      ? this.part[0] : from;
+    const part = [begin, Math.min(this.operations.length, begin + WINDOW)];
+    if (this.part && this.part[0] === part[0] && this.part[1] === part[1]) return;
+    this.part = part;
+    const inside = new Set(this.operations.slice(...part).map((node) => node.id));
+    const edges = this.data.edges.filter((edge) => inside.has(edge.to));
+    const wanted = new Set([...inside, ...edges.map((edge) => edge.from)]);
+    const nodes = this.data.nodes.filter((node) => wanted.has(node.id) || node.update);
+    const graph = new dagre.graphlib.Graph({ multigraph: true });
+    graph.setGraph({ rankdir: "TB", nodesep: 14, ranksep: 34, marginx: 8, marginy: 8 });
+    graph.setDefaultEdgeLabel(() => ({}));
+    for (const node of nodes) graph.setNode(node.id, { ...this.size(node) });
+    edges.forEach((edge, i) => graph.setEdge(edge.from, edge.to, {}, String(i)));
+    // an optimizer's step comes after the loss; the line that says so is not drawn
+    const last = this.operations.length ? this.operations[part[1] - 1] : null;
+    let above = last && last.id;
+    for (const node of nodes.filter((one) => one.update)) {
+      if (above) graph.setEdge(above, node.id, {}, `order-${node.id}`);
+      above = node.id;
+    }
+    dagre.layout(graph);
+    this.draw(graph, nodes, edges);
+  }
+
+  size(node) {
+    const longest = Math.max(this.name(node).length, this.below(node).length * 0.85);
+    return { width: Math.max(52, Math.min(150, 7.4 * longest + 16)), height: 40 };
+  }
+
+  /** The first line of a node; of a parameter such as encoder.0.weight the last part. */
+  name(node) {
+    return node.step ? node.name : node.name.split(".").slice(/^[A-Za-z_]/.test(node.name) ? -1 : 0).join(".");
+  }
+
+  /** The second line of a node: what it makes, its place in the model, or its shape. */
+  below(node) {
+    if (node.update) return "update";
+    const value = this.values[node.value];
+    const shape = value.shape.length ? value.shape.join("×") : "number";
+    if (node.step) return `${value.label} · ${shape}`;
+    return this.name(node) === node.name ? shape : node.name.slice(0, -this.name(node).length - 1);
+  }
+
+  draw(graph, nodes, edges) {
+    const svg = (tag, attributes, ...children) => {
+      const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+      for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+      made.append(...children);
+      return made;
+    };
+    const { width, height } = graph.graph();
+    const arrow = (id) =>
+      svg("marker", { id, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto-start-reverse" },
+        svg("path", { d: "M0,0.8 L7.5,4 L0,7.2 z", class: id }));
+    const picture = svg("svg", {
+      viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": "graph of the computation",
+    }, svg("defs", {}, arrow("forward-arrow"), arrow("backward-arrow")));
+    this.edges = edges.map((edge, i) => {
+      const points = graph.edge(edge.from, edge.to, String(i)).points;
+      const path = (shift, backwards) => {
+        const moved = points.map((p) => ({ x: p.x + shift, y: p.y }));
+        return smooth(backwards ? moved.reverse() : moved);
+      };
+      const forward = svg("path", { d: path(-3), class: "edge forward", "marker-end": "url(#forward-arrow)" });
+      const backward = svg("path", { d: path(3, true), class: "edge backward", "marker-end": "url(#backward-arrow)" });
+      picture.append(forward, backward);
+      return { edge, forward, backward };
+    });
+    this.nodes = nodes.map((node) => {
+      const { x, y, width: w, height: h } = graph.node(node.id);
+      const box = svg("rect", { x: x - w / 2, y: y - h / 2, width: w, height: h, rx: node.step ? 9 : 0 });
+      const short = (text, room) => (text.length * 7.1 > room ? `${text.slice(0, Math.floor(room / 7.1) - 1)}…` : text);
+      const group = svg("g", { class: `node ${node.step ? "operation" : `leaf ${node.kind}`}`, tabindex: -1, role: "button" },
+        svg("title", {}), box,
+        svg("text", { x, y: y - 3, class: "name" }, short(this.name(node), w - 8)),
+        svg("text", { x, y: y + 12, class: "below" }, short(this.below(node), (w - 8) * 1.15)));
+      group.addEventListener("click", () => this.choose(node));
+      group.addEventListener("keydown", (event) => {
+        if (event.key === "Enter" || event.key === " ") {
+          event.preventDefault();
+          this.choose(node);
+        }
+      });
+      picture.append(group);
+      return { node, group, x, y };
+    });
+    this.place.replaceChildren(picture);
+    this.picture = picture;
+    // shrink a little to fit; past that, scroll
+    const room = this.place.clientWidth - 4;
+    this.scale = Math.max(0.72, Math.min(1, room / width));
+    picture.setAttribute("width", width * this.scale);
+    picture.setAttribute("height", height * this.scale);
+  }
+
+  /**
+   * Show how far the computation is.
+   *
+   * known(value): is the value computed? gradient(value): "complete", "part" or "none". pulled(edge): has a gradient flowed back
+   * along it? current: the id of the node of this step,
+   * or null; flowing: the ids "from to" of the edges along which this step sends something; backwards: is it a gradient?
+   */
+  show({ index, known, gradient, pulled, current, updated, flowing, backwards, describe }) {
+    this.layOut(index);
+    for (const { node, group } of this.nodes) {
+      const isCurrent = node.id === current;
+      const state = node.update ? null : gradient(node.value);
+      const done = node.update ? updated(node) : known(node.value);
+      group.classList.toggle("current", isCurrent);
+      group.classList.toggle("touched", !isCurrent && flowing.has(node.id));
+      group.classList.toggle("pending", !done);
+      group.classList.toggle("complete", state === "complete");
+      group.classList.toggle("part", state === "part");
+      group.setAttribute("tabindex", isCurrent ? 0 : -1);
+      group.setAttribute("aria-current", isCurrent ? "step" : "false");
+      const text = `${node.name}${node.update ? "" : `, ${shapeText(this.values[node.value].shape)}`}: ${describe(node)}`;
+      group.setAttribute("aria-label", text);
+      group.querySelector("title").textContent = text;
+    }
+    for (const { edge, forward, backward } of this.edges) {
+      const maker = this.data.nodes.find((node) => node.id === edge.from);
+      const way = `${edge.from} ${edge.to}`;
+      forward.classList.toggle("pending", !known(maker.value));
+      forward.classList.toggle("flowing", !backwards && flowing.has(way));
+      backward.classList.toggle("pending", !pulled(edge));
+      backward.classList.toggle("flowing", backwards && flowing.has(way));
+    }
+    const at = this.nodes.find(({ node }) => node.id === current);
+    if (at) this.bringIntoView(at);
+  }
+
+  /** Scroll the graph's own box, never the page. */
+  bringIntoView({ x, y }) {
+    const box = this.place;
+    const [left, top] = [x * this.scale, y * this.scale];
+    if (left < box.scrollLeft + 60 || left > box.scrollLeft + box.clientWidth - 60) box.scrollLeft = left - box.clientWidth / 2;
+    if (top < box.scrollTop + 40 || top > box.scrollTop + box.clientHeight - 70) box.scrollTop = top - box.clientHeight / 2;
+  }
+}

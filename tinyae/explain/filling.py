@@ -1,0 +1,92 @@
+"""The formulas of a step with the step's own numbers in them, as a whole and element by element."""
+
+import numpy as np
+
+from .binding import bindings, formula_of, pull_values, rule
+from .evaluate import evaluate
+from .formula import parse
+from .telling import algorithm, settings_told
+
+ELEMENTS = 64  # numbers of a result of which each has its formula written out
+
+
+class Filled:
+    """Formulas with numbers in them, as long as there is room: so many bytes of LaTeX for the whole tape."""
+
+    def __init__(self, room):
+        self.room = room
+
+    def forward(self, step):
+        """(The formula with the inputs in it, without the result; that of each element of the result, with it), or None."""
+        if any(value.array is None for value in step.inputs):
+            return None, None
+        return self.both(lambda: (formula_of(step.operation), bound(step)), step.output.array)
+
+    def pull(self, step, pull):
+        """The same for the rule of one share."""
+        if not pull.symbol or not step.inputs or any(value.array is None for value in (*step.inputs, step.gradient)):
+            return None, None
+
+        def made():
+            values = bound(step, output=step.output.array, cotangent=step.gradient.array)
+            return rule(step.operation, pull.symbol), pull_values(values, pull.symbol)
+
+        return self.both(made, pull.gradient.array)
+
+    def both(self, make, result):
+        """The whole and the elements of the formula and the values that ``make`` gives."""
+        found = attempt(make)
+        if found is None or found[0] is None:
+            return None, None
+        formula, values = found
+        whole = self.keep(attempt(formula.with_numbers, values))
+        if result.size > ELEMENTS or self.room <= 0:
+            return whole, None
+        each = [self.keep(attempt(formula.element, values, i, result[i])) for i in np.ndindex(result.shape)]
+        return whole, each if any(each) else None
+
+    def update(self, step, part):
+        """For each element of a parameter, in order, the lines of the algorithm with its numbers; or None."""
+        arrays = [part.parameter_before, part.gradient, part.parameter_after, *part.state_before.values()]
+        if part.parameter_after.size > ELEMENTS or any(value.array is None for value in arrays) or self.room <= 0:
+            return None
+        each = [attempt(lines_of_element, step, part, i) for i in np.ndindex(part.parameter_after.shape)]
+        return [None if lines is None else [self.keep(line) for line in lines] for lines in each] if any(each) else None
+
+    def keep(self, latex):
+        """The text; None for none, and once the room is used up."""
+        if not latex or len(latex) > self.room:
+            return None
+        self.room -= len(latex)
+        return latex
+
+
+def lines_of_element(step, part, index):
+    """An optimizer's lines for one element: its numbers put in, and what comes out; ``\\theta`` and the state as on the tape."""
+    values = {r"\theta": part.parameter_before.array[index], "g": part.gradient.array[index], "t": part.t}
+    values |= {name: state.array[index] for name, state in part.state_before.items()}
+    values |= {letter: float(text) for letter, _, text in settings_told(step)[:-1] if letter}
+    known = {r"\theta": part.parameter_after.array[index]} | {n: s.array[index] for n, s in part.state_after.items()}
+    lines = algorithm(step)
+    last = {parse(line).left: line for line in lines}
+    found = []
+    for line in lines:
+        formula = parse(line)
+        left = formula.left
+        result = known[left] if left in known and last[left] == line else evaluate(formula, values, ())
+        found.append(formula.element(values, (), float(result)))
+        values[left] = result
+    return found
+
+
+def bound(step, **more):
+    """The numbers of the formula's letters."""
+    return bindings(step.operation, [value.array for value in step.inputs], step.attributes, **more)
+
+
+def attempt(make, *arguments):
+    """What it makes, or None where a formula says things in words, or a letter in it has no number."""
+    try:
+        return make(*arguments)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return None
