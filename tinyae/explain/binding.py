@@ -73,7 +73,7 @@ def rule(op, symbol) -> Formula | None:
     given = list(definitions(formula_of(op)))
     for other, text in op.vjp.items():
         given += definitions(parse_rule(letter(other), text))
-    return parse_rule(letter(key), op.vjp[key], tuple(given), formula_of(op).statements[:1])
+    return parse_rule(letter(key), op.vjp[key], tuple(given), formula_of(op).statements[:1], op.broadcasts)
 
 
 def bindings(op, arrays, attributes=None, output=None, cotangent=None) -> dict:

@@ -81,7 +81,7 @@ class Evaluator:
     """A formula and values for its letters; each letter that the formula defines is computed once."""
 
     def __init__(self, formula, values, shape=None):
-        self.main = formula.statements[0]
+        self.main, self.stretched = formula.statements[0], formula.stretched
         self.name = name_of(self.main.left)
         self.values = {name: value if not_array(value) else np.asarray(value) for name, value in values.items()}
         self.axes = values.get("axes")
@@ -108,7 +108,14 @@ class Evaluator:
         found = self.computed(self.main)
         if self.shape is None:
             return found
-        return unbroadcast(self.unviewed(found, self.name, self.shape), tuple(self.shape))
+        found, shape = self.unviewed(found, self.name, self.shape), tuple(self.shape)
+        if self.stretched:
+            return unbroadcast(found, shape)
+        if found.shape == () or found.size == math.prod(shape):  # one number for all; or axes of length 1 more or less
+            return np.broadcast_to(found, shape) if found.shape == () else found.reshape(shape)
+        raise RangeError(
+            f"evaluate: {readable(self.main)} has shape {found.shape}, expected {shape}: a sum or an index is missing."
+        )
 
     # ------------------------------------------------------------ letters
 

@@ -62,6 +62,7 @@ class Formula:
     statements: tuple
     given: tuple = ()
     forward: tuple = ()  # of a rule: what the operation's formula says
+    stretched: bool = False  # of a rule: inputs broadcast, and a gradient is summed over what was stretched
 
     @property
     def left(self) -> str:
@@ -73,22 +74,24 @@ class Formula:
         every = [*self.statements, *self.given]
         defined = {name_of(s.left) for s in every if isinstance(s, Statement) and s.arrow == "="}
         indices = set(index_letters(every))
-        reached, used = set(), set()
-        queue = [*self.statements[:1]] if self.given else list(self.statements)
+        queue = list(self.statements[:1] if self.given or self.forward else self.statements)
+        reached, used = [], set()
         while queue:  # of what is given only the definitions that are made use of
             statement = queue.pop()
-            reached.add(id(statement))
-            right = statement.right if isinstance(statement, Statement) else statement
-            names = {node.name for node in walk(right) if isinstance(node, Name)}
-            names |= {node.base.name for node in walk(right) if isinstance(node, Index)}
-            names |= {
-                plain_name(node.function) for node in walk(right) if isinstance(node, Call) and given_function(node)
-            }
+            reached.append(statement)
+            names = used_in(statement.right if isinstance(statement, Statement) else statement)
+            for name in [name for name in names if name.startswith(r"\bar ") and name not in defined]:
+                if source := taking(
+                    name.removeprefix(r"\bar "), [*every, *self.forward]
+                ):  # from \bar L, if L = reduce E
+                    names = names - {name} | {plain_name(source.right.function), rf"\bar {name_of(source.left)}"}
             used |= names
-            for other in every:
-                if id(other) not in reached and isinstance(other, Statement) and name_of(other.left) in names:
-                    queue.append(other)
-        return used - defined - indices - set(CONSTANTS) - RESERVED
+            wanted = names | {name.rpartition("_")[0] for name in names}
+            queue += [
+                s for s in every if isinstance(s, Statement) and name_of(s.left) in wanted and s not in reached + queue
+            ]
+        free = {name for name in used if name not in defined and name.rpartition("_")[0] not in defined}
+        return free - indices - set(CONSTANTS) - RESERVED
 
     def latex(self) -> str:
         """The formula, printed from its tree."""
@@ -136,7 +139,7 @@ def parse(text: str) -> Formula:
     return Formula(text, parse_statements(text))
 
 
-def parse_rule(symbol: str, text: str, given: tuple = (), forward: tuple = ()) -> Formula:
+def parse_rule(symbol: str, text: str, given: tuple = (), forward: tuple = (), stretched: bool = False) -> Formula:
     r"""A vjp rule from LaTeX, with ``\bar X =`` in front if it has no left side; ``given`` are the definitions that hold."""
     formula = parse(text)
     first = formula.statements[0]
@@ -147,12 +150,28 @@ def parse_rule(symbol: str, text: str, given: tuple = (), forward: tuple = ()) -
     base = symbol.split("_")[0]
     if name_of(formula.statements[0].left) not in (rf"\bar {symbol}", rf"\bar {base}"):
         raise RangeError(f"parse_rule: the rule for {symbol} is {text!r}; expected its left side to be \\bar {symbol}.")
-    return Formula(formula.text, formula.statements, tuple(given), tuple(forward))
+    return Formula(formula.text, formula.statements, tuple(given), tuple(forward), stretched)
 
 
 def definitions(formula: Formula) -> tuple:
     """The statements of a formula but for the first: what its letters mean."""
     return tuple(s for s in formula.statements[1:] if isinstance(s, Statement) and key_of(s.left))
+
+
+def used_in(node):
+    """The letters in a node, and the functions that need a value."""
+    names = {part.name for part in walk(node) if isinstance(part, Name)}
+    names |= {part.base.name for part in walk(node) if isinstance(part, Index)}
+    return names | {plain_name(part.function) for part in walk(node) if isinstance(part, Call) and given_function(part)}
+
+
+def taking(name, statements):
+    """The statement in which a given function takes this letter alone, such as L = reduce E."""
+    for statement in statements:
+        right = statement.right if isinstance(statement, Statement) else None
+        if isinstance(right, Call) and right.arguments == (Name(name),) and given_function(right) and not right.mark:
+            return statement
+    return None
 
 
 def given_function(call):

@@ -45,12 +45,9 @@ class Grid:
 
 
 def unbroadcast(array, shape):
-    """An array summed over the axes along which its letter was stretched; or in its shape, if it has as many elements."""
-    array = np.asarray(array)
-    if array.size == math.prod(shape):
-        return array.reshape(shape)
-    if array.size < math.prod(shape):
-        return np.broadcast_to(array, shape)
+    """An array summed over the axes along which its letter was stretched; one number stands for all."""
+    if array.size <= math.prod(shape):
+        return np.broadcast_to(array, shape) if array.ndim == 0 else array.reshape(shape)
     array = array.sum(axis=tuple(range(array.ndim - len(shape))))
     stretched = tuple(k for k, n in enumerate(shape) if n == 1 and array.shape[k] != 1)
     return array.sum(axis=stretched, keepdims=True)

@@ -93,7 +93,7 @@ class Parser:
         at = self.tokens[self.place][1] if self.place < len(self.tokens) else len(self.text)
         what = self.next() or "its end"
         return RangeError(
-            f"formula: {what!r} at place {at} of {self.text!r} is not understood: {why}. "
+            f"formula: '{what}' at place {at} of '{self.text}' is not understood: {why}. "
             "What can be written is listed in tinyae/explain/formula.py."
         )
 
