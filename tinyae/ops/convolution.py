@@ -220,10 +220,10 @@ class ConvBlock(Op):
 
         Y = X
         if upsample != 1:
-            Y = step(UpsampleNearest, Y, (upsample, upsample))
-        Y = step(Conv2D, Y, W, b, (1, 1), padding, (1, 1))
+            Y = step(UpsampleNearest, Y, (upsample, upsample))  # U
+        Y = step(Conv2D, Y, W, b, (1, 1), padding, (1, 1))  # Z
         if activation is not None:
-            Y = step(JOINED[activation], Y)
+            Y = step(JOINED[activation], Y)  # A
         if pool is not None:
             size, pool_padding = pool
             Y = step(MaxPool2D, Y, size, size, pool_padding)

@@ -73,7 +73,7 @@ class Dense(Op):
     def forward(xp, save, X, *parameters, activations):
         Ys = [X]
         for W, b, f in zip(parameters[::2], parameters[1::2], activations):
-            Y = Affine.forward(xp, ignore, Ys[-1], W, b)
+            Y = Affine.forward(xp, ignore, Ys[-1], W, b)  # Z
             Ys.append(Y if f is None else JOINED[f].forward(xp, ignore, Y))
         save(*Ys, *parameters[::2], activations)
         return Ys[-1]

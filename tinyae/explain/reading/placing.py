@@ -1,16 +1,16 @@
 r"""Which line of code computes what: a rule of ``vjp`` beside the statement of ``backward`` that is that gradient.
 
-For the formula, and for each of its parts ``left = right``, it is the statement of ``forward`` that gives the left side
-its value: the last one that assigns to a variable of that name, else the one that is returned. For a rule it is a line
-marked ``# vjp[X]``, else the last assignment to ``gX``, else what is returned for that input, traced back to the statement
-that made it.
+For the formula it is the statement of ``forward`` that makes what is returned. For each further part ``left = right`` it is
+a line marked ``# left``, else the last one that assigns to a variable of that name, else that of the part before, which
+uses it. For a rule it is a line marked ``# vjp[X]``, else the last assignment to ``gX``, else what is returned for that
+input, traced back to the statement that made it.
 """
 
 import ast
 import re
 from dataclasses import dataclass
 
-GREEK = {"mu": "mean", "v": "variance", "Phi": "Phi", "hat X": "Xhat", "sigma": "std"}
+NAMES = {"mu": "mean", "v": "variance", "hat X": "Xhat"}  # letters whose variables are called otherwise
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ def place_formulas(source, node, formula, vjp):
         )
     methods = {part.name: part for part in node.body if isinstance(part, ast.FunctionDef)}
     forward, backward = Method(source, methods["forward"]), Method(source, methods["backward"])
-    placed = []
-    for k, part in enumerate(parts_of_formula(formula)):
-        statement = forward.of_part(left_side(part), first=k == 0)
+    placed, statement = [], None
+    for part in parts_of_formula(formula):
+        statement = forward.of_part(left_side(part), statement)
         placed.append(Placed("formula", part, statement.lineno, statement.end_lineno))
     for key, rule in vjp.items():
         statement = backward.of_rule(key, forward.inputs())
@@ -76,7 +76,8 @@ class Method:
     def marked(self, mark):
         """The statement on a line with this comment, or None."""
         for part in self.statements:
-            if any(mark in line for line in self.source.lines[part.lineno : part.end_lineno + 1]):
+            lines = self.source.lines[part.lineno : part.end_lineno + 1]
+            if any(re.search(re.escape(mark) + r"(?![\w,. =])", line) for line in lines):
                 return part
         return None
 
@@ -85,11 +86,11 @@ class Method:
         made = self.assigned(base_name(value) or "")
         return made or self.result
 
-    def of_part(self, left, first):
-        """The statement of forward that computes the part of the formula with this left side."""
-        if first:
+    def of_part(self, left, before):
+        """The statement of forward that computes the part of the formula with this left side; ``before``: of the part before."""
+        if before is None:
             return self.marked("# formula") or self.returned(self.result.value)
-        return self.assigned(GREEK.get(left, left)) or self.assigned(left) or self.returned(self.result.value)
+        return self.marked(f"# {left}") or self.assigned(NAMES.get(left, left)) or before
 
     def of_rule(self, key, inputs):
         """The statement of backward that computes the gradient of the input called ``key``."""
