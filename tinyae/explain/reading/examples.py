@@ -37,7 +37,7 @@ CALLS = {  # operation: (its call, {input: its shape, or itself}); inputs in cap
     "conv2d": ("ta.conv2d(X, W, b, padding='valid')", {"X": (1, 3, 3, 1), "W": (2, 2, 1, 1), "b": (1,)}),
     "conv2d_transpose": ("ta.conv2d_transpose(X, W, b, stride=2)", {"X": (1, 2, 2, 1), "W": (2, 2, 1, 1), "b": (1,)}),
     "conv_block": (
-        "ta.conv_block(X, W, b, upsample=2, activation='relu', pool=2)",
+        "ta.conv_block(X, W, b, upsample=2, activation='tanh', pool=2)",
         {"X": (1, 2, 2, 1), "W": (3, 3, 1, 1), "b": (1,)},
     ),
     "exp": ("X.exp()", {"X": (2, 3)}),
