@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from ..errors import RangeError
 from ..ops.op import OPERATIONS
 from .evaluate import evaluate
 from .formula import Formula, definitions, parse, parse_rule
@@ -129,11 +130,17 @@ def of_step(step, pull=None):
     Returns
     -------
     Formula, dict
-        None for the dict where an array was too large to be kept, and for both in a step that has no formula.
+        None for the dict where an array was too large to be kept, and for both in a step that has no formula, or (an
+        operation of the user's own) one that is not understood.
     """
-    if step.operation is None or (pull is not None and rule(step.operation, pull.symbol) is None):
+    if step.operation is None:
         return None, None
-    formula = formula_of(step.operation) if pull is None else rule(step.operation, pull.symbol)
+    try:
+        formula = formula_of(step.operation) if pull is None else rule(step.operation, pull.symbol)
+    except RangeError:
+        formula = None
+    if formula is None:
+        return None, None
     arrays = [value.array for value in step.inputs]
     output = None if step.output is None else step.output.array
     cotangent = None if step.gradient is None else step.gradient.array

@@ -16,9 +16,10 @@ import numpy as np
 
 from ..errors import RangeError
 from .functions import COMPARE, CONSTANTS, FUNCTIONS, REARRANGE, Function
-from .grid import Grid, unbroadcast
+from .grid import Grid, View, long_axes, unbroadcast
 from .letters import index_letters, key_of, letters_of, name_of, plain_name
 from .parsing import readable
+from .ranges import Ranges
 from .tree import (
     Absolute,
     Add,
@@ -38,7 +39,6 @@ from .tree import (
     Statement,
     Transposed,
     Tuple,
-    latex,
     walk,
 )  # fmt: skip
 
@@ -84,8 +84,6 @@ class Evaluator:
         self.main, self.stretched = formula.statements[0], formula.stretched
         self.name = name_of(self.main.left)
         self.values = {name: value if not_array(value) else np.asarray(value) for name, value in values.items()}
-        self.axes = values.get("axes")
-        self.full = max((v.ndim for v in self.values.values() if isinstance(v, np.ndarray)), default=0)
         input_name = self.name.removeprefix(r"\bar ")
         if shape is None and input_name != self.name and isinstance(self.values.get(input_name), np.ndarray):
             shape = self.values[input_name].shape
@@ -99,51 +97,31 @@ class Evaluator:
                 self.definitions.setdefault(key_of(statement.left), statement)
         self.indices = index_letters(statements)
         self.nodes = [node for statement in statements for node in walk(statement)]
-        self.subscripted = {node.base.name for node in self.nodes if isinstance(node, Index)}
+        self.view = View(
+            values.get("axes"),
+            max((value.ndim for value in self.values.values() if isinstance(value, np.ndarray)), default=0),
+            {node.base.name for node in self.nodes if isinstance(node, Index)},
+        )
         self.computing, self.ready, self.outside = [], {}, 0
-        self.ranges = self.found_ranges()
+        self.ranges = Ranges(self)
 
     def result(self):
         """The main statement, in the shape that was asked for."""
         found = self.computed(self.main)
         if self.shape is None:
             return found
-        found, shape = self.unviewed(found, self.name, self.shape), tuple(self.shape)
+        found, shape = self.view.back(self.name, found, self.shape), tuple(self.shape)
         if self.stretched:
             return unbroadcast(found, shape)
-        if found.shape == () or found.size == math.prod(shape):  # one number for all; or axes of length 1 more or less
-            return np.broadcast_to(found, shape) if found.shape == () else found.reshape(shape)
+        if found.shape == ():  # one number for all
+            return np.broadcast_to(found, shape)
+        if long_axes(found.shape) == long_axes(shape):
+            return found.reshape(shape)
         raise RangeError(
             f"evaluate: {readable(self.main)} has shape {found.shape}, expected {shape}: a sum or an index is missing."
         )
 
     # ------------------------------------------------------------ letters
-
-    def viewed(self, name, array):
-        """An array as the formula's subscripts see it: with ``axes``, they come first, as one."""
-        if self.axes is None or array.ndim != self.full:
-            return array
-        if name not in self.subscripted:  # what was reduced, and kept its axes with length 1
-            return array.squeeze(self.axes) if all(array.shape[axis] == 1 for axis in self.axes) else array
-        rest = [axis for axis in range(array.ndim) if axis not in self.axes]
-        moved = array.transpose([*self.axes, *rest])
-        return moved.reshape((-1, *(array.shape[axis] for axis in rest)))
-
-    def seen_from(self, name, index):
-        """An index of an array as ``viewed`` has it."""
-        if self.axes is None or len(index) != self.full:
-            return index
-        shape = self.shape or self.values[name].shape
-        along = np.ravel_multi_index([index[axis] for axis in self.axes], [shape[axis] for axis in self.axes])
-        return (int(along), *(i for axis, i in enumerate(index) if axis not in self.axes))
-
-    def unviewed(self, array, name, shape):
-        """A result with its axes back in their places."""
-        if self.axes is None or name not in self.subscripted or len(shape) != self.full:
-            return array
-        rest = [axis for axis in range(len(shape)) if axis not in self.axes]
-        order = [*self.axes, *rest]
-        return array.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
 
     def value(self, name):
         """What a letter stands for."""
@@ -151,7 +129,7 @@ class Evaluator:
             return self.ready[name]
         if name in self.values:
             found = self.values[name]
-            found = self.viewed(name, found) if isinstance(found, np.ndarray) else found
+            found = self.view.of(name, found) if isinstance(found, np.ndarray) else found
         elif name in self.definitions:
             found = self.computed(self.definitions[name])
         elif self.is_list(name.rpartition("_")[0]):
@@ -189,62 +167,6 @@ class Evaluator:
     def alone(self, node):
         """A node without indices."""
         return self.node(node, Grid((), {}))
-
-    def found_ranges(self):
-        """How far each index runs, from the shapes of the arrays in whose subscripts it stands alone."""
-        ranges = {}
-
-        def note(letter, n, where):
-            if ranges.setdefault(letter, n) != n:
-                raise RangeError(
-                    f"evaluate: the index {letter} runs over {ranges[letter]} and, in {where}, over {n}; the shapes of the "
-                    "arrays do not fit together."
-                )
-
-        for letter in self.indices:
-            if isinstance(self.values.get(letter), (int, np.integer)):
-                note(letter, int(self.values[letter]), "what was given")
-        for node in self.nodes:
-            if isinstance(node, Big):
-                for letter, bound in zip(node.indices, node.bounds):
-                    if bound is not None:
-                        note(letter, int(self.alone(bound)), latex(bound))
-        for node in self.nodes:
-            if not isinstance(node, Index) or node.base.name not in self.values:
-                continue
-            array = self.viewed(node.base.name, np.asarray(self.values[node.base.name]))
-            if len(node.subs) > array.ndim:
-                raise RangeError(
-                    f"evaluate: {readable(node)} has {len(node.subs)} indices, {node.base.name} shape {array.shape}."
-                )
-            for sub, n in zip(node.subs, array.shape):
-                if isinstance(sub, Name) and sub.name in self.indices:
-                    note(sub.name, n, readable(node))
-        if self.shape is not None and isinstance(self.main.left, Index):
-            like = self.viewed(self.name, np.broadcast_to(0, self.shape))
-            for sub, n in zip(self.main.left.subs, like.shape):
-                if isinstance(sub, Name) and sub.name in self.indices:
-                    note(sub.name, n, readable(self.main.left))
-        return ranges
-
-    def range_of(self, letter):
-        """How far an index runs; where no given array says it, an array that the formula defines."""
-        if letter in self.ranges:
-            return self.ranges[letter]
-        for node in self.nodes:
-            if not isinstance(node, Index) or Name(letter) not in node.subs:
-                continue
-            base, subs, key = node.base.name, node.subs, node.base.name
-            if self.is_list(base):
-                array, subs = self.numbered(base, int(self.alone(subs[0]))), subs[1:]
-            elif key not in self.definitions or isinstance(self.definitions[key].left, Name):
-                array = self.value(base)
-            else:
-                continue  # its own axes are as long as its indices run
-            return self.ranges.setdefault(letter, array.shape[subs.index(Name(letter))])
-        raise RangeError(
-            f"evaluate: it is not known how far the index {letter} runs. Give the shape of {self.name}, or a value for {letter}."
-        )
 
     # ------------------------------------------------------------ statements
 
@@ -342,7 +264,7 @@ class Evaluator:
             case Tuple(items):
                 number = 0  # as argmax counts: row by row
                 for item in items:
-                    number = number * self.range_of(item.name) + grid.along(item.name)
+                    number = number * self.ranges.of(item.name) + grid.along(item.name)
                 return number
         raise RangeError(f"evaluate: {readable(node)} cannot be computed here.")
 

@@ -121,7 +121,7 @@ class Formula:
         result : number, optional
             What stands behind the last sign of equality; by default it is computed from the formula.
         """
-        from .numbers import element
+        from .elements import element
 
         return element(self, values, index, result)
 
