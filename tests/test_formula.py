@@ -181,6 +181,43 @@ def test_a_trace_has_what_formulas_need():
         )
 
 
+def test_the_layers_of_a_joined_chain_have_their_rules():
+    ta.manual_seed(0)
+    x, w, b = (
+        ta.Tensor([[0.5, -1.0]]),
+        ta.Tensor(np.ones((2, 3)), requires_grad=True),
+        ta.Tensor(np.ones(3), requires_grad=True),
+    )
+    with ta.trace() as tape:
+        ta.apply(OPERATIONS["dense"], x, w, b, activations=("tanh",)).sum().backward()
+    (step,) = [step for step in tape.steps() if step.phase == "backward" and step.name == "dense"]
+    assert [(pull.symbol, pull.rule) for pull in step.pulls] == [
+        ("W_1", r"Y_{l-1}^\top \bar Z_l"),
+        ("b_1", r"\sum_n \bar Z_{ln}"),
+    ]
+    formula, values = of_step(step, step.pulls[0])
+    assert np.allclose(evaluate(formula, values), step.pulls[0].gradient.array, rtol=1e-5)
+
+
+class Own(ta.Op):
+    name, formula, vjp = "own", r"Y = \text{twice } X", {"X": r"2 \bar Y"}
+
+    @staticmethod
+    def forward(xp, save, X):
+        return 2 * X
+
+    @staticmethod
+    def backward(xp, saved, gY):
+        return 2 * gY
+
+
+def test_an_operation_of_the_users_own_may_say_its_formula_in_words():
+    with ta.trace() as tape:
+        ta.apply(Own, ta.Tensor([1.0], requires_grad=True)).backward(np.ones(1, np.float32))
+    forward, backward = tape.steps()
+    assert of_step(forward) == (None, None) and of_step(backward, backward.pulls[0]) == (None, None)
+
+
 # ---------------------------------------------------------------- numbers
 
 

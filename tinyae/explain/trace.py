@@ -197,7 +197,7 @@ class Trace(Watcher):
         self._sums[source] = after
         definition = OPERATIONS.get(node.op.name, node.op)
         symbol = symbols_of(definition, len(node.inputs))[position]
-        rule = definition.vjp.get(symbol, "")
+        rule = definition.vjp.get(symbol) or definition.vjp.get(f"{symbol.partition('_')[0]}_l", "")  # of a list: W_l
         pulls.append(Pull(symbol, rule, self._label(source), share, earlier, after))
         self._backward = number, node, gY, pulls, position
 
