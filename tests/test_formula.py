@@ -184,7 +184,7 @@ def test_a_trace_has_what_formulas_need():
 def test_the_layers_of_a_joined_chain_have_their_rules():
     ta.manual_seed(0)
     x, w, b = (
-        ta.Tensor([[0.5, -1.0]]),
+        ta.Tensor(np.array([[0.5, -1.0]])),
         ta.Tensor(np.ones((2, 3)), requires_grad=True),
         ta.Tensor(np.ones(3), requires_grad=True),
     )
