@@ -10,6 +10,7 @@ import pytest
 import tinyae as ta
 from benchmarks import __main__ as benchmarks
 from benchmarks import report
+from benchmarks.architectures import dense_model
 from benchmarks.cases import CASES
 from benchmarks.contestants import WorkerFailed
 from benchmarks.contestants.gpu_names import GPU_CONTESTANTS, GPU_PEERS, ON_CPU, ON_GPU
@@ -54,7 +55,9 @@ def here(monkeypatch):
     monkeypatch.delenv("TINYAE_DATA", raising=False)
     monkeypatch.setattr(session, "start_worker", lambda name, folder, make: Here(make(name, f"{folder}/images.npy")))
     monkeypatch.setattr(session, "Worker", lambda log, make: Here(make()))
-    monkeypatch.setattr(session, "QUICK_IMAGES", 64)
+    monkeypatch.setattr(session, "QUICK_IMAGES", 20)
+    monkeypatch.setattr(session, "QUICK", replace(session.QUICK, fewest_steps=2))
+    monkeypatch.setattr("benchmarks.gpu.bench.LAUNCHES", 2)
     monkeypatch.setattr(roofline, "TINY", 1 << 10)
     monkeypatch.setattr(kernel_bench, "SMALL", 1 << 10)
     monkeypatch.setattr(kernel_bench, "CALLS", 1)
@@ -63,7 +66,8 @@ def here(monkeypatch):
     monkeypatch.setattr(crossover, "BATCH", 2)
     monkeypatch.setattr(crossover, "WIDTH", 4)
     monkeypatch.setattr(parts, "STARTED", ("small-32",))
-    monkeypatch.setitem(CASES, "small-32", replace(CASES["small-32"], batch=2))
+    monkeypatch.setattr(parts, "DEEP", (784, 8, 4, 8, 784))
+    monkeypatch.setitem(CASES, "small-32", replace(CASES["small-32"], batch=2, model=dense_model((784, 4, 784))))
     return lambda name: monkeypatch.setattr(device, "BACKEND", name)
 
 
