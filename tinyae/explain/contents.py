@@ -34,6 +34,10 @@ def contents(tape):
     program = program_lines((step.file, step.line) for step in steps)
     files = [entry.pop("file") for entry in program]
     told = [tell(step, values, filled, files) for step in steps]
+    sums = {pull["after"] for step in told for pull in step.get("pulls", ())}
+    for step in told:  # a gradient that is the sum of no shares is where a backward pass begins
+        if step["phase"] == "backward":
+            step["first"] = step["gradient"] not in sums
     return {
         "note": tape.note,
         "program": program,
@@ -172,7 +176,7 @@ def update(step, values, filled):
 
 def graph(steps, values):
     """Nodes: operations, and the leaves and constants that go in. Edges: from what makes a value to what uses it."""
-    nodes, edges, makers = [], [], {}
+    nodes, edges, makers, renewed = [], [], {}, {}
     for step in steps:
         if step.phase == "forward":
             own = f"s{step.number}"
@@ -181,12 +185,16 @@ def graph(steps, values):
                 if place not in makers:
                     makers[place] = f"v{place}"
                     nodes.append({"id": f"v{place}", "value": place, "name": value.label, "kind": value.kind})
+                    if place in renewed:  # what an optimizer has made of a parameter is used again
+                        edges.append({"from": renewed[place], "to": f"v{place}"})
                 edges.append({"from": makers[place], "to": own, "symbol": symbol})
             output = values.number(step.output)
             nodes.append({"id": own, "step": step.number, "value": output, "name": step.name})
             makers.setdefault(output, own)
         elif step.phase == "update":
-            nodes.append({"id": f"s{step.number}", "step": step.number, "name": step.name, "update": True})
+            own = f"s{step.number}"
+            nodes.append({"id": own, "step": step.number, "name": step.name, "update": True})
+            renewed |= {values.number(part.parameter_after): own for part in step.updates}
     return {"nodes": nodes, "edges": edges}
 
 

@@ -1,5 +1,7 @@
 """The formulas of a step with the step's own numbers in them, as a whole and element by element."""
 
+import re
+
 import numpy as np
 
 from .binding import bindings, formula_of, pull_values, rule
@@ -24,7 +26,7 @@ class Filled:
 
     def pull(self, step, pull):
         """The same for the rule of one share."""
-        if not pull.symbol or not step.inputs or any(value.array is None for value in (*step.inputs, step.gradient)):
+        if is_passed_on(pull) or not step.inputs or any(value.array is None for value in (*step.inputs, step.gradient)):
             return None, None
 
         def made():
@@ -59,6 +61,11 @@ class Filled:
             return None
         self.room -= len(latex)
         return latex
+
+
+def is_passed_on(pull):
+    """Is the share what arrived, as it is?"""
+    return not pull.symbol or re.fullmatch(r"\\bar\s*\w+", pull.rule.strip()) is not None
 
 
 def lines_of_element(step, part, index):

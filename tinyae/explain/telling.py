@@ -10,7 +10,7 @@ ROLE = re.compile(r":\w+:`([^`]*)`|``([^`]*)``")  # :math:`x` and ``x`` of the d
 def title(step):
     """The heading of a step: ``affine``, ``affine, backwards``, ``Adam, step 1``."""
     if step.phase == "backward":
-        return f"{step.name}, backwards"
+        return f"{step.name}, backwards" if step.operation else step.name
     if step.phase == "update":
         return f"{step.name}, step {step.updates[0].t}" if step.updates else step.name
     return step.name
@@ -20,17 +20,15 @@ def sentence(step):
     """What happens, in one sentence."""
     if step.phase == "forward":
         return f"{step.name} computes {step.output.label} from {listed([v.label for v in step.inputs]) or 'nothing'}."
+    if step.phase == "backward" and step.operation is None:
+        return "An earlier backward pass has left gradients in .grad; the new ones are added to them."
     if step.phase == "backward":
         targets = unique(pull.target for pull in step.pulls)
         made = f", which made {step.output.label} in step {step.source}" if step.source and step.output else ""
         if not targets:
             return f"The gradient arrives at {step.name}{made}; none of its inputs needs one."
-        return (
-            f"The chain rule at {step.name}{made}: the gradient that has arrived becomes a share for each of "
-            f"{listed(targets)}."
-            if len(targets) > 1
-            else f"The chain rule at {step.name}{made}: the gradient that has arrived becomes a share for {targets[0]}."
-        )
+        each = f"each of {listed(targets)}" if len(targets) > 1 else targets[0]
+        return f"The chain rule at {step.name}{made}: the gradient that has arrived becomes a share for {each}."
     n = len(step.updates)
     what = f"each of the {n} parameters" if n > 1 else step.updates[0].label if n else "nothing"
     return f"{step.name} changes {what}, using the gradient that the backward pass has left there."

@@ -45,9 +45,11 @@ def forward(step):
 
 def backward(step):
     """The gradient that arrived, and for each input: the rule, what was there before, the share, the sum."""
-    lines = named(f"{plain(bar(step.output_symbol))}, the gradient that has arrived", step.gradient, label=False)
+    lines = []
+    if step.gradient is not None:
+        lines += named(f"{plain(bar(step.output_symbol))}, the gradient that has arrived", step.gradient, label=False)
     for pull in step.pulls:
-        lines += ["", f"    {plain(rule_of(pull))}      for {pull.target}"]
+        lines += ["", f"    {plain(rule_of(pull))}      for {pull.target}" if pull.symbol else f"    {pull.target}"]
         if more := stretched(step, pull):
             lines.append(f"    {more}")
         lines += named("share", pull.gradient, label=False)

@@ -36,28 +36,31 @@ class Graph {
     if (this.part && this.part[0] === part[0] && this.part[1] === part[1]) return;
     this.part = part;
     const inside = new Set(this.operations.slice(...part).map((node) => node.id));
-    const edges = this.data.edges.filter((edge) => inside.has(edge.to));
-    const wanted = new Set([...inside, ...edges.map((edge) => edge.from)]);
-    const nodes = this.data.nodes.filter((node) => wanted.has(node.id) || node.update);
+    const steps = this.operations.slice(...part).map((node) => node.step);
+    const near = (node) => node.update && node.step > steps[0] && (part[1] === this.operations.length || node.step < steps.at(-1));
+    const updates = new Set(this.data.nodes.filter(near).map((node) => node.id));
+    const into = this.data.edges.filter((edge) => inside.has(edge.to));
+    const wanted = new Set([...inside, ...updates, ...into.map((edge) => edge.from)]);
+    const edges = [...into, ...this.data.edges.filter((edge) => updates.has(edge.from) && wanted.has(edge.to))];
+    const nodes = this.data.nodes.filter((node) => wanted.has(node.id));
     const graph = new dagre.graphlib.Graph({ multigraph: true });
-    graph.setGraph({ rankdir: "TB", nodesep: 14, ranksep: 34, marginx: 8, marginy: 8 });
+    // of dagre's ways the one that keeps chains of layers narrow
+    graph.setGraph({ rankdir: "TB", align: "DR", ranker: "tight-tree", nodesep: 14, ranksep: 34, marginx: 8, marginy: 8 });
     graph.setDefaultEdgeLabel(() => ({}));
     for (const node of nodes) graph.setNode(node.id, { ...this.size(node) });
     edges.forEach((edge, i) => graph.setEdge(edge.from, edge.to, {}, String(i)));
-    // an optimizer's step comes after the loss; the line that says so is not drawn
-    const last = this.operations.length ? this.operations[part[1] - 1] : null;
-    let above = last && last.id;
+    // an optimizer's step comes after what was computed before it; the line that says so is not drawn
     for (const node of nodes.filter((one) => one.update)) {
-      if (above) graph.setEdge(above, node.id, {}, `order-${node.id}`);
-      above = node.id;
+      const above = nodes.filter((one) => one.step && one.step < node.step).pop();
+      if (above) graph.setEdge(above.id, node.id, {}, `order-${node.id}`);
     }
     dagre.layout(graph);
-    this.draw(graph, nodes, edges);
+    this.draw(graph, nodes, edges, updates);
   }
 
   size(node) {
-    const longest = Math.max(this.name(node).length, this.below(node).length * 0.85);
-    return { width: Math.max(52, Math.min(150, 7.4 * longest + 16)), height: 40 };
+    const widest = Math.max(7.6 * this.name(node).length, 6.9 * this.below(node).length);
+    return { width: Math.max(52, Math.min(160, widest + 14)), height: 40 };
   }
 
   /** The first line of a node; of a parameter such as encoder.0.weight the last part. */
@@ -74,19 +77,22 @@ class Graph {
     return this.name(node) === node.name ? shape : node.name.slice(0, -this.name(node).length - 1);
   }
 
-  draw(graph, nodes, edges) {
+  draw(graph, nodes, edges, updates) {
     const svg = (tag, attributes, ...children) => {
       const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
       for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
       made.append(...children);
       return made;
     };
-    const { width, height } = graph.graph();
+    const every = [...graph.edges().flatMap((edge) => graph.edge(edge).points.map((p) => p.x)),
+      ...graph.nodes().flatMap((id) => [graph.node(id).x - graph.node(id).width / 2, graph.node(id).x + graph.node(id).width / 2])];
+    const left = Math.min(...every) - 8;
+    const [width, height] = [Math.max(...every) + 8 - left, graph.graph().height];
     const arrow = (id) =>
       svg("marker", { id, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto-start-reverse" },
         svg("path", { d: "M0,0.8 L7.5,4 L0,7.2 z", class: id }));
     const picture = svg("svg", {
-      viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": "graph of the computation",
+      viewBox: `${left} 0 ${width} ${height}`, width, height, role: "group", "aria-label": "graph of the computation",
     }, svg("defs", {}, arrow("forward-arrow"), arrow("backward-arrow")));
     this.edges = edges.map((edge, i) => {
       const points = graph.edge(edge.from, edge.to, String(i)).points;
@@ -94,7 +100,8 @@ class Graph {
         const moved = points.map((p) => ({ x: p.x + shift, y: p.y }));
         return smooth(backwards ? moved.reverse() : moved);
       };
-      const forward = svg("path", { d: path(-3), class: "edge forward", "marker-end": "url(#forward-arrow)" });
+      const made = updates.has(edge.from);
+      const forward = svg("path", { d: path(made ? 0 : -3), class: `edge forward${made ? " renewed" : ""}`, "marker-end": "url(#forward-arrow)" });
       const backward = svg("path", { d: path(3, true), class: "edge backward", "marker-end": "url(#backward-arrow)" });
       picture.append(forward, backward);
       return { edge, forward, backward };
@@ -102,11 +109,11 @@ class Graph {
     this.nodes = nodes.map((node) => {
       const { x, y, width: w, height: h } = graph.node(node.id);
       const box = svg("rect", { x: x - w / 2, y: y - h / 2, width: w, height: h, rx: node.step ? 9 : 0 });
-      const short = (text, room) => (text.length * 7.1 > room ? `${text.slice(0, Math.floor(room / 7.1) - 1)}…` : text);
+      const short = (text, room) => (text.length * 7.2 > room + 4 ? `${text.slice(0, Math.floor(room / 7.2) - 1)}…` : text);
       const group = svg("g", { class: `node ${node.step ? "operation" : `leaf ${node.kind}`}`, tabindex: -1, role: "button" },
         svg("title", {}), box,
-        svg("text", { x, y: y - 3, class: "name" }, short(this.name(node), w - 8)),
-        svg("text", { x, y: y + 12, class: "below" }, short(this.below(node), (w - 8) * 1.15)));
+        svg("text", { x, y: y - 3, class: "name" }, short(this.name(node), w - 6)),
+        svg("text", { x, y: y + 12, class: "below" }, short(this.below(node), (w - 6) * 1.12)));
       group.addEventListener("click", () => this.choose(node));
       group.addEventListener("keydown", (event) => {
         if (event.key === "Enter" || event.key === " ") {
@@ -115,13 +122,13 @@ class Graph {
         }
       });
       picture.append(group);
-      return { node, group, x, y };
+      return { node, group, x: x - left, y };
     });
     this.place.replaceChildren(picture);
     this.picture = picture;
     // shrink a little to fit; past that, scroll
     const room = this.place.clientWidth - 4;
-    this.scale = Math.max(0.72, Math.min(1, room / width));
+    this.scale = Math.max(0.86, Math.min(1, room / width));
     picture.setAttribute("width", width * this.scale);
     picture.setAttribute("height", height * this.scale);
   }
@@ -151,9 +158,9 @@ class Graph {
       group.querySelector("title").textContent = text;
     }
     for (const { edge, forward, backward } of this.edges) {
-      const maker = this.data.nodes.find((node) => node.id === edge.from);
+      const from = this.data.nodes.find((node) => node.id === edge.from);
       const way = `${edge.from} ${edge.to}`;
-      forward.classList.toggle("pending", !known(maker.value));
+      forward.classList.toggle("pending", from.update ? !updated(from) : !known(from.value));
       forward.classList.toggle("flowing", !backwards && flowing.has(way));
       backward.classList.toggle("pending", !pulled(edge));
       backward.classList.toggle("flowing", backwards && flowing.has(way));

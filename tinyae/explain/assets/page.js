@@ -32,7 +32,12 @@ steps.forEach((step, index) => {
       gradients.get(pull.of).push({ index, sum: pull.after });
     }
   }
-  if (step.phase === "update") for (const one of step.updates) updates.set(one.before, { index, after: one.after });
+  if (step.phase === "update") {
+    for (const one of step.updates) {
+      updates.set(one.before, { index, after: one.after });
+      madeIn.set(one.after, index);
+    }
+  }
 });
 for (const node of DATA.graph.nodes) if (node.value !== undefined && !nodeOf.has(node.value)) nodeOf.set(node.value, node.id);
 const indexOf = new Map(steps.map((step, index) => [step.number, index]));
@@ -89,6 +94,7 @@ function show(index, options = {}) {
   showGraph(step);
   showProgram(step);
   showKnown(step);
+  at("said").textContent = `Step ${number} of ${steps.length}, ${step.phase}, ${step.title}. ${step.sentence}`;
   remember(number);
 }
 
@@ -122,7 +128,12 @@ function showGraph(step) {
   const flowing = new Set();
   let current = step.phase === "update" || step.phase === "forward" ? `s${step.number}` : forward ? `s${forward.number}` : null;
   const reached = backwards ? step.pulls.map((pull) => nodeOf.get(pull.of)) : [];
-  if (step.phase === "update") for (const one of step.updates) flowing.add(nodeOf.get(one.before));
+  if (step.phase === "update") {
+    for (const one of step.updates) {
+      flowing.add(nodeOf.get(one.before));
+      if (nodeOf.has(one.after)) flowing.add(`${current} ${nodeOf.get(one.after)}`);
+    }
+  }
   for (const edge of DATA.graph.edges) {
     if (edge.to !== current || (backwards && !reached.includes(edge.from))) continue;
     flowing.add(`${edge.from} ${edge.to}`);
@@ -134,6 +145,7 @@ function showGraph(step) {
     known: isKnown, gradient: gradientState, current, flowing, backwards,
     updated: (node) => indexOf.get(node.step) <= state.index,
     pulled: (edge) => {
+      if (!edge.symbol) return false; // from an update to the new value of a parameter
       const value = DATA.graph.nodes.find((node) => node.id === edge.from).value;
       const to = DATA.graph.nodes.find((node) => node.id === edge.to).step;
       return steps.some((one, i) => i <= state.index && one.phase === "backward" && one.source === to && one.pulls.some((pull) => pull.of === value));
@@ -194,7 +206,7 @@ function showKnown(step) {
   const rows = graph.nodes.filter(({ node }) => !node.update).map(({ node }) => {
     let value = node.value;
     let note = null;
-    for (let next = updates.get(value); next && next.index <= state.index; next = updates.get(value)) {
+    for (let next = updates.get(value); next && next.index <= state.index && !nodeOf.has(next.after); next = updates.get(value)) {
       if (veiled && next.index === state.index) break;
       value = next.after;
       note = el("span", { class: "small" }, " after the update");
@@ -215,7 +227,10 @@ function showKnown(step) {
       el("th", { scope: "row" }, el("code", {}, values[node.value].label), el("span", { class: "small" }, node.step ? ` ${node.name}` : ` ${node.kind}`), note),
       el("td", {}, shownValue), el("td", {}, gradient));
   });
-  at("known").replaceChildren(el("table", { class: "known" },
+  const unnamed = rows.some((row) => /^t\d+$/.test(row.querySelector("code").textContent));
+  at("known").replaceChildren(
+    unnamed ? el("p", { class: "small" }, "t1, t2, ...: results to which the program gives no name, by the number of their step.") : "",
+    el("table", { class: "known" },
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "name"), el("th", { scope: "col" }, "value"), el("th", { scope: "col" }, "gradient"))),
     el("tbody", {}, rows)));
 }

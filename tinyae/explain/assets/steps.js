@@ -34,8 +34,8 @@ function drawForward(step, view) {
   if (step.filled) made.push(part("The same with its numbers", withNumbers(step.filled, output, view.hidden)));
   made.push(part("What goes in", el("div", { class: "cards" },
     step.inputs.map(({ symbol, value }) => card(symbol, view.values[value])))));
-  made.push(part("What comes out", el("div", { class: "cards" },
-    result(step.output.symbol, output, step.elements, "output", view))));
+  made.push(part("What comes out", el("div", { class: "cards" }, result(step.output.symbol, output, step.elements, "output", view)),
+    oneElement(output, step.elements, "output", view)));
   return made;
 }
 
@@ -57,19 +57,23 @@ function texMatrix(value) {
   return `\\begin{bmatrix} ${rows.join(" \\\\ ")} \\end{bmatrix}`;
 }
 
-/** A computed value whose elements can be chosen, and below it the formula of the chosen one. */
+/** A computed value, whose elements can be chosen where they have formulas, or can be guessed. */
 function result(symbol, value, elements, key, view, options = {}) {
   const choosable = view.choose && value.numbers && (elements || view.hidden);
-  const chosen = choosable ? view.chosen(key) : null;
-  const made = card(symbol, value, {
-    class: "result", hidden: view.hidden, chosen, choose: choosable ? (number) => view.choose(key, number) : null, ...options,
+  return card(symbol, value, {
+    class: "result", hidden: view.hidden, chosen: choosable ? view.chosen(key) : null,
+    choose: choosable ? (number) => view.choose(key, number) : null, ...options,
   });
-  if (elements && !view.hidden && elements[chosen || 0]) {
-    const place = value.shape.length ? `Element [${placeOf(chosen || 0, value.shape).join(", ")}] alone` : "In full";
-    const hint = view.choose && value.numbers.length > 1 ? " (choose another above)" : "";
-    made.append(el("div", { class: "one" }, el("p", { class: "small" }, place + hint), formula(elements[chosen || 0])));
-  }
-  return made;
+}
+
+/** The formula of the chosen element. */
+function oneElement(value, elements, key, view) {
+  if (!elements || view.hidden) return null;
+  const chosen = view.choose ? view.chosen(key) : 0;
+  if (!elements[chosen]) return null;
+  const place = value.shape.length ? `Element [${placeOf(chosen, value.shape).join(", ")}] alone` : "In full";
+  const hint = view.choose && value.numbers.length > 1 ? " (choose another above)" : "";
+  return el("div", { class: "one" }, el("p", { class: "small" }, `${place}${hint}`), formula(elements[chosen]));
 }
 
 // ---------------------------------------------------------------- backward
@@ -77,9 +81,11 @@ function result(symbol, value, elements, key, view, options = {}) {
 function drawBackward(step, view) {
   const made = [];
   if (step.gradient !== null) {
-    made.push(part("The gradient that has arrived", el("p", { class: "small" },
-      inlineFormula(step.bar), " is the derivative of the loss by ", inlineFormula(step.output.symbol), ", one number for each of its numbers."),
-    el("div", { class: "cards" },
+    const meaning = step.first
+      ? [inlineFormula(`${step.bar} = \\partial ${step.output.symbol} / \\partial ${step.output.symbol}`), ": here the backward pass begins."]
+      : [inlineFormula(step.bar), " says how much the loss changes with each number of ", inlineFormula(step.output.symbol), ": ",
+        inlineFormula(`${step.bar} = \\partial \\text{loss} / \\partial ${step.output.symbol}`), "."];
+    made.push(part("The gradient that has arrived", el("p", { class: "small" }, meaning), el("div", { class: "cards" },
       card(step.bar, view.values[step.gradient], { label: false }),
       step.output.value === null ? null : card(step.output.symbol, view.values[step.output.value]))));
   }
@@ -90,25 +96,25 @@ function drawBackward(step, view) {
 /** What one input gets: the rule, the share, and the sum that it joins. */
 function drawPull(pull, key, view) {
   const share = view.values[pull.share];
-  const [before, after] = [pull.before, pull.after].map((i) => (i === null ? null : view.values[i]));
-  const made = el("section", { class: "pull" },
-    el("h3", {}, "The share of ", el("code", {}, pull.target)));
+  const target = el("code", {}, pull.target);
+  const made = el("section", { class: "pull" }, el("h3", {}, "The share of ", target));
   if (pull.rule) made.append(formula(pull.rule));
   if (pull.stretched) made.append(el("p", { class: "small" }, pull.stretched));
   if (pull.filled) made.append(withNumbers(pull.filled, share, view.hidden));
-  const sum = el("div", { class: "cards sum" });
-  if (before) {
-    made.append(el("p", {}, "Another use of ", el("code", {}, pull.target), " has already sent a gradient here. The two are added:"));
-    sum.append(
-      card(null, before, { heading: "before", label: false }), el("span", { class: "sign", "aria-label": "plus" }, "+"),
+  if (pull.before === null) {
+    made.append(el("div", { class: "cards" }, result(pull.bar, share, pull.elements, key, view, { label: false })));
+    made.append(oneElement(share, pull.elements, key, view) || "");
+    made.append(el("p", { class: "small" }, "Nothing had arrived here before: the sum so far is this share."));
+    return made;
+  }
+  made.append(
+    el("p", {}, "Another use of ", target.cloneNode(true), " has already sent its share here. The shares are added:"),
+    el("div", { class: "cards sum" },
+      card(null, view.values[pull.before], { heading: "before", label: false }), el("span", { class: "sign", "aria-label": "plus" }, "+"),
       result(null, share, pull.elements, key, view, { heading: "this share", label: false }),
       el("span", { class: "sign", "aria-label": "equals" }, "="),
-      card(pull.bar, after, { label: false, hidden: view.hidden, class: "result" }));
-  } else {
-    sum.append(result(pull.bar, share, pull.elements, key, view, { label: false }));
-    made.append(el("p", { class: "small" }, "Nothing had arrived here before, so the sum so far is this share."));
-  }
-  made.append(sum);
+      card(null, view.values[pull.after], { heading: "sum so far", label: false, hidden: view.hidden, class: "result" })),
+    oneElement(share, pull.elements, key, view) || "");
   return made;
 }
 
