@@ -94,7 +94,7 @@ def margins(r, high=2):
 
 def convolution(r):
     size, kernel, O = images(r), pair(r, 1, 4), int(r.integers(1, 3))
-    dilation = tuple(1 if k == 3 else int(r.integers(1, 3)) for k in kernel)
+    dilation = tuple(1 if k == 3 else 2 for k in kernel)
     arrays = [r.normal(size=size), r.normal(size=(*kernel, size[3], O)), r.normal(size=O)]
     return arrays, {"stride": pair(r, 1, 3), "padding": margins(r), "dilation": dilation}
 
@@ -196,7 +196,8 @@ FORMULA_CASES = {
     "leaky_relu": [with_attributes(normal, lambda r: {"s": 0.2}), with_attributes(whole, lambda r: {"s": 0.2})],
     "softmax": [one_axis],
     "log_softmax": [one_axis],
-    **{name: [several(2)] for name in ("add", "subtract", "multiply", "divide", "maximum")},
+    **{name: [several(2)] for name in ("add", "subtract", "multiply", "divide")},
+    "maximum": [several(2), lambda r: ([tied(r, (3, 4)), tied(r, (3, 4))], {})],
     "power": [
         with_attributes(positive, lambda r: {"p": 2.5}),
         with_attributes(normal, lambda r: {"p": int(r.integers(1, 4))}),
@@ -226,7 +227,10 @@ FORMULA_CASES = {
     "conv2d_transpose": [transposed],
     "conv_block": [block],
     "max_pool2d": [pooling(distinct), pooling(tied)],
-    "avg_pool2d": [pooling(gauss)],
+    "avg_pool2d": [
+        pooling(gauss),
+        lambda r: ([gauss(r, (1, 5, 4, 1))], {"size": (3, 2), "stride": (2, 2), "padding": ((1, 2), (1, 1))}),
+    ],
     "upsample_nearest": [resizing],
     "upsample_bilinear": [resizing],
     "pad2d": [lambda r: ([r.normal(size=images(r, 1))], {"padding": margins(r, 3)})],

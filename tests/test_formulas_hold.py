@@ -63,7 +63,10 @@ def errors(op, make, seed):
             continue
         shape = np.shape(arrays[k])
         expected = np.zeros(shape) if gradients[k] is None else unbroadcast(gradients[k], shape)
-        found[symbol] = error(pulled(op, symbol, values, shape), expected)
+        gradient = pulled(op, symbol, values, shape)
+        found[symbol] = error(gradient, expected)
+        if op.name == "astype":
+            assert gradient.dtype == expected.dtype
     return found
 
 
@@ -98,7 +101,15 @@ def test_the_evaluator_stands_on_its_own():
         seen.add(module.__name__)
         for node in ast.walk(ast.parse(inspect.getsource(module))):
             if isinstance(node, ast.ImportFrom):
-                assert node.level == 0 or node.module in {"tree", "parsing", "functions", "grid", "ranges", "letters", "errors"}
+                assert node.level == 0 or node.module in {
+                    "tree",
+                    "parsing",
+                    "functions",
+                    "grid",
+                    "ranges",
+                    "letters",
+                    "errors",
+                }
                 if node.level == 1 and f"tinyae.explain.{node.module}" not in seen:
                     open_.append(inspect.importlib.import_module(f"tinyae.explain.{node.module}"))
     assert "tinyae.explain.grid" in seen

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from .tree import Dots, Power
+from ..errors import RangeError
+from .tree import Dots, Negative, Number, Power, latex
 
 CONSTANTS = {"e": math.e, r"\pi": math.pi}
 FUNCTIONS = {
@@ -57,10 +58,12 @@ def replaced(owner, X, k, V):
 
 
 def transpose(owner, X, p):
-    """The axes of X in the order p, or back from it."""
-    inverse = isinstance(p, Power)  # p^{-1}
-    order = owner.values[p.base.name if inverse else p.name]
-    return owner.alone(X).transpose(np.argsort(order) if inverse else order)
+    """The axes of X in the order p, or, for p^{-1}, back from it."""
+    if isinstance(p, Power):
+        if p.exponent != Negative(Number("1")):
+            raise RangeError(f"evaluate: an order of axes has the power -1 alone, which undoes it; not {latex(p)}.")
+        return owner.alone(X).transpose(np.argsort(owner.values[p.base.name]))
+    return owner.alone(X).transpose(owner.values[p.name])
 
 
 def concatenate(owner, first, second, dots):
