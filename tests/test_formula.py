@@ -328,6 +328,12 @@ def test_a_whole_formula_with_its_numbers():
         rf"Y = {row} \begin{{bmatrix}} 0.1 & 1 \\ 0.7 & 4 \end{{bmatrix}} + \begin{{bmatrix}} 0.2 & -1 \end{{bmatrix}}"
         r" = \begin{bmatrix} -1.15 & -8.5 \end{bmatrix}"
     )
+    join, take, turn = OPERATIONS["concatenate"], OPERATIONS["getitem"], OPERATIONS["transpose"]
+    text = formula_of(join).with_numbers(bindings(join, [X[0], X[0], W[0]], {"axis": 0}))
+    assert text.count("bmatrix") == 6 and "ldots" not in text
+    text = formula_of(take).with_numbers(bindings(take, [X], {"index": (slice(None), slice(0, None, 2), 1)}))
+    assert text.endswith(r", \text{[:, 0::2, 1]}\right)")
+    assert r", (1, 0)\right)" in formula_of(turn).with_numbers(bindings(turn, [X], {"axes": None}))
     text = formula_of(loss).with_numbers(bindings(loss, [X, X], MEAN))
     assert text == rf"L = \operatorname{{mean}}\left(\left({row} - {row}\right)^2\right)"
     values = bindings(conv, [IMAGE, np.ones((2, 2, 1, 1)), np.ones(1)], CONV)

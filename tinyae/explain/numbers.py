@@ -5,6 +5,7 @@ digits, whole numbers all of theirs; what is behind the last = is computed from 
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from .letters import plain_name
 from .tree import (
     Add,
     Call,
+    Dots,
     Index,
     Name,
     Number,
@@ -82,7 +84,7 @@ def with_numbers(formula, values, result=None):
     right = main.right if isinstance(main, Statement) else main
     indexed = any(isinstance(node, Index) and not owner.is_list(node.base.name) for node in walk(main))
     if not indexed:
-        right = unfolded(right, owner)
+        right = unfolded(changed(right, listed(owner)), owner)
 
     def filled(node):
         if isinstance(node, Call):
@@ -92,6 +94,8 @@ def with_numbers(formula, values, result=None):
         if node.name in CONSTANTS or node.name in owner.indices or node.name in ("l", "L"):
             return node
         value = owner.value(node.name) if known(owner, node.name) else None
+        if (words := worded(value)) is not None:
+            return Number(words)
         if not isinstance(value, np.ndarray | int | float | np.generic) or (indexed and np.ndim(value)):
             return node
         text = matrix(value)
@@ -102,6 +106,43 @@ def with_numbers(formula, values, result=None):
         text = f"{latex(main.left)} {main.arrow} {text}"
     shown_result = None if result is None else matrix(result)
     return text if shown_result is None or text.endswith(f" {shown_result}") else f"{text} = {shown_result}"
+
+
+def listed(owner):
+    r"""Replaces ``X_1, X_2, \ldots`` by all there are."""
+
+    def listing(node):
+        if not isinstance(node, Call) or node.arguments[-1] != Dots():
+            return node
+        base = node.arguments[0].name.partition("_")[0]
+        names = [name for name in owner.values if name.partition("_")[0] == base and "_" in name]
+        return replace(node, arguments=tuple(Name(name) for name in names))
+
+    return listing
+
+
+def worded(value):
+    """An order of axes, a type, or an index as it is written in Python; None for what is a number or an array."""
+    if isinstance(value, np.dtype | type):
+        return rf"\text{{{np.dtype(value).name}}}"
+    if isinstance(value, tuple) and value and all(isinstance(part, int) for part in value):
+        return f"({', '.join(map(str, value))})"
+    if isinstance(value, tuple | slice) or value is Ellipsis:
+        parts = value if isinstance(value, tuple) else (value,)
+        return rf"\text{{[{', '.join(map(index_part, parts))}]}}"
+    return None
+
+
+def index_part(part):
+    """One part of an index: ``1:3``, ``:``, ``...``, ``2``; an array of places by its numbers, if they are few."""
+    if isinstance(part, slice):
+        ends = ["" if end is None else str(end) for end in (part.start, part.stop, part.step)]
+        return ":".join(ends[:2] if part.step is None else ends)
+    if part is Ellipsis:
+        return "..."
+    if isinstance(part, np.ndarray):
+        return str(part.tolist()) if part.size <= SIDE else f"{part.size} places"
+    return str(part)
 
 
 def unfolded(node, owner):

@@ -22,7 +22,7 @@ from .op import Op, op
     r"\mu_f = \tfrac1m \sum_n X_{nf}, \quad v_f = \tfrac1m \sum_n (X_{nf} - \mu_f)^2, \quad m = \sum_n 1",
     {
         "X": r"\bar X_{nf} = \frac{\gamma_f}{\sqrt{v_f + \epsilon}} (\bar Y_{nf} - \tfrac1m \sum_k \bar Y_{kf}"
-        r" - \hat X_{nf} \tfrac1m \sum_k \bar Y_{kf} \hat X_{kf})",
+        r" - \tfrac1m \hat X_{nf} \sum_k \bar Y_{kf} \hat X_{kf})",
         "gamma": r"\bar \gamma_f = \sum_n \bar Y_{nf} \hat X_{nf}",
         "beta": r"\bar \beta_f = \sum_n \bar Y_{nf}",
     },
