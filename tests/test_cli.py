@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tinyae as ta
 from tinyae.recipes import get_recipe
+
+from .conftest import tinyae as in_this_process
 
 FILES = {"model.safetensors", "history.jsonl", "settings.json", "result.json", "run.checkpoint", "reconstructions.png",
          "loss.png", "gradients.png"}  # fmt: skip
@@ -56,37 +59,25 @@ def test_the_main_job(tmp_path):
         assert (folder / picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_new_folders_are_numbered_and_old_ones_kept(tmp_path):
+def test_new_folders_are_numbered_and_old_ones_kept(here, monkeypatch, capsys):
+    def train(options):
+        return in_this_process(f"train --epochs 1 {options}", monkeypatch, capsys)
+
     for number in (1, 2):
-        done = tinyae("train", "--epochs", 1, "--json", cwd=tmp_path)
-        assert json.loads(done.stdout.splitlines()[-1])["out"] == os.path.join("runs", f"digits-{number}")
-    done = tinyae("train", "--epochs", 1, "--out", "runs/digits-1", cwd=tmp_path)
-    assert done.returncode == 2 and "exists" in done.stderr and "--overwrite" in done.stderr
-    done = tinyae("train", "--epochs", 1, "--seed", 3, "--out", "runs/digits-1", "--overwrite", cwd=tmp_path)
-    assert done.returncode == 0 and json.loads((tmp_path / "runs/digits-1/settings.json").read_text())["seed"] == 3
-    assert tinyae("train", "--epochs", 1, "--out", "a/b/c", cwd=tmp_path).returncode == 0
-    assert {p.name for p in (tmp_path / "a/b/c").iterdir()} == FILES
+        assert train("--json")[1]["out"] == os.path.join("runs", f"digits-{number}")
+    code, _, _, error = train("--out runs/digits-1")
+    assert code == 2 and "exists" in error and "--overwrite" in error
+    assert train("--seed 3 --out runs/digits-1 --overwrite")[0] == 0
+    assert json.loads(Path("runs/digits-1/settings.json").read_text())["seed"] == 3
+    assert train("--out a/b/c")[0] == 0
+    assert {p.name for p in Path("a/b/c").iterdir()} == FILES
 
 
 @pytest.mark.parametrize("optimizer", ["gd", "sgd", "momentum", "adagrad", "rmsprop", "adam"])
-def test_options_arrive(optimizer, tmp_path):
-    size = [] if optimizer == "gd" else ["--batch-size", 100]
-    done = tinyae(
-        "train",
-        "digits",
-        "--optimizer",
-        optimizer,
-        "--lr",
-        0.01,
-        "--epochs",
-        2,
-        "--seed",
-        4,
-        *size,
-        "--json",
-        cwd=tmp_path,
-    )
-    result = json.loads(done.stdout.splitlines()[-1])
+def test_options_arrive(optimizer, here, monkeypatch, capsys):
+    size = "" if optimizer == "gd" else "--batch-size 100"
+    line = f"train digits --optimizer {optimizer} --lr 0.01 --epochs 2 --seed 4 {size} --json"
+    _, result, _, _ = in_this_process(line, monkeypatch, capsys)
     assert (result["optimizer"], result["lr"], result["epochs"], result["seed"]) == (optimizer, 0.01, 2, 4)
     assert result["batch_size"] == (1437 if optimizer == "gd" else 100)
 
