@@ -108,6 +108,7 @@ def test_values(text, values, expected):
     [
         (r"Y = X + c", {"X": np.ones(2)}, "no value was given for c"),
         (r"Y_i = 1", {}, "not known how far the index i runs"),
+        (r"X W", {}, "X W has no left side"),
         (r"y = \sum_i X_i Z_i", {"X": np.ones(2), "Z": np.ones(3)}, "the index i runs over 2 and, in Z_i, over 3"),
         (r"y = \sum_{i,j} X_{ij}", {"X": np.ones(2)}, "has 2 indices, X"),
         (r"y = A, \quad A = B, \quad B = A", {}, "defines its left side by itself"),

@@ -82,6 +82,8 @@ class Evaluator:
 
     def __init__(self, formula, values, shape=None):
         self.main, self.stretched = formula.statements[0], formula.stretched
+        if not isinstance(self.main, Statement):
+            raise RangeError(f"evaluate: {readable(self.main)} has no left side; expected a statement such as Y = X W.")
         self.name = name_of(self.main.left)
         self.values = {name: value if not_array(value) else np.asarray(value) for name, value in values.items()}
         input_name = self.name.removeprefix(r"\bar ")

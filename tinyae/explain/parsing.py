@@ -4,6 +4,7 @@ What it reads stands in ``formula.py``, with the conventions. What it does not r
 """
 
 import re
+from functools import cache
 
 from ..errors import RangeError
 from .tree import (
@@ -47,6 +48,7 @@ LETTER_FUNCTIONS = {"f", r"\sigma"}  # letters that, before a parenthesis, are f
 DOTS = {r"\ldots", r"\cdots", r"\dots"}
 
 
+@cache
 def parse_statements(text):
     """The statements of a formula, in their order."""
     return tuple(Parser(text).statements())
