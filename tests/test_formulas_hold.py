@@ -15,8 +15,9 @@ import tinyae
 import tinyae.models  # noqa: F401  some have an operation of their own
 from tinyae.errors import RangeError
 from tinyae.explain import evaluate as evaluator
-from tinyae.explain.binding import bindings, formula_of, letter, pulled, rule, symbols
+from tinyae.explain.binding import bindings, formula_of, letter, pull_values, pulled, rule, symbols
 from tinyae.explain.evaluate import evaluate
+from tinyae.explain.formula import parse
 from tinyae.ops import OPERATIONS, Op
 from tinyae.tape import unbroadcast
 
@@ -115,6 +116,33 @@ def test_the_evaluator_stands_on_its_own():
     assert "tinyae.explain.grid" in seen
 
 
+@pytest.mark.parametrize("name", FORMULA_CASES)
+def test_the_numbers_written_out_make_the_result(name):
+    """The text of an element is read again and computed: its terms are those that make what stands behind the last =."""
+    op, rng = EVERY[name], np.random.default_rng(1)
+    arrays, attributes = FORMULA_CASES[name][0](rng)
+    output, cotangent, gradients = run(op, arrays, attributes, rng)
+    values = bindings(op, arrays, attributes, output, cotangent)
+    parts = [(formula_of(op), values, output)]
+    for symbol, array, gradient in zip(symbols(op, len(arrays)), arrays, gradients):
+        if gradient is not None:
+            parts.append(
+                (rule(op, symbol), pull_values(values, symbol), unbroadcast(np.asarray(gradient), array.shape))
+            )
+    for formula, known, result in parts:
+        for index in list(np.ndindex(result.shape))[:5]:
+            text = formula.element(known, index)
+            if text is None:  # the elements are only moved
+                assert name in ("reshape", "transpose", "getitem", "setitem", "concatenate", "astype")
+                continue
+            _, *middle, shown = text.split(" = ")
+            if any(word in text for word in (r"\cdots", r"\ldots", r"\times", r"\text")):
+                continue
+            again = evaluate(parse(f"Y = {' = '.join(middle) or shown}"), {})
+            assert abs(float(shown) - result[index]) <= 1e-3 * abs(result[index]) + 1e-12, text
+            assert abs(again - result[index]) <= 0.01 * (1 + abs(result[index])), text
+
+
 # ---------------------------------------------------------------- planted mistakes
 
 WRONG = [
@@ -150,6 +178,7 @@ WRONG = [
 @pytest.mark.parametrize("name, symbol, wrong", WRONG)
 def test_a_wrong_formula_is_caught(name, symbol, wrong, monkeypatch):
     op = EVERY[name]
+    parse(wrong)  # it can be read: it is not for its spelling that it is refused
     if symbol:
         monkeypatch.setattr(op, "vjp", {**op.vjp, symbol: wrong})
     else:
