@@ -221,7 +221,7 @@ def test_predict_first_hides_the_result_until_it_is_asked_for(opened):
 def test_large_arrays_are_pictures_with_their_range(opened):
     view, steps = opened("images")
     output = steps[0].output
-    scale = view.locator("#step .result .scaled [data-value]")
+    scale = view.locator("#step .result .range [data-value]")
     assert [float(scale.nth(i).get_attribute("data-value")) for i in (0, 1)] == [output.low, output.high]
     picture = view.locator("#step .result canvas.map")
     colours = "canvas => new Set(canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data).size"
@@ -229,6 +229,26 @@ def test_large_arrays_are_pictures_with_their_range(opened):
     for _ in steps:
         assert view.locator(".katex-error").count() == 0
         view.keyboard.press("ArrowRight")
+
+
+def test_a_long_tape_shows_the_part_around_the_step(browser, tmp_path):
+    x = ta.Tensor(np.random.default_rng(0).random((3, 3)), requires_grad=True)
+    with ta.trace() as tape:
+        y = x
+        for _ in range(300):
+            y = ta.tanh(y * x)
+        y.sum().backward()
+    tape.save(tmp_path / "long.html")
+    view = browser.new_page()
+    started = time.perf_counter()
+    view.goto((tmp_path / "long.html").as_uri())
+    view.locator("#step h2").wait_for()
+    assert time.perf_counter() - started < 2 and "operations were seen" in view.locator("#note").inner_text()
+    for number in (1, 300, 500, tape.kept):
+        view.locator("#slider").fill(str(number))
+        assert place(view) == number and view.locator("#graph .node.current").is_visible()
+        assert 20 < view.locator("#graph .node").count() < 120
+    view.close()
 
 
 @pytest.mark.parametrize("name", ["small", "images"])

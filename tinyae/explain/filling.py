@@ -8,6 +8,7 @@ from .binding import bindings, formula_of, pull_values, rule
 from .evaluate import evaluate
 from .formula import parse
 from .telling import algorithm, settings_told
+from .tree import Index, walk
 
 ELEMENTS = 64  # numbers of a result of which each has its formula written out
 
@@ -19,7 +20,7 @@ class Filled:
         self.room = room
 
     def forward(self, step):
-        """(The formula with the inputs in it, without the result; that of each element of the result, with it), or None."""
+        """The formula with the inputs in it, without the result; and that of each element of the result, with it. Or None."""
         if any(value.array is None for value in step.inputs):
             return None, None
         return self.both(lambda: (formula_of(step.operation), bound(step)), step.output.array)
@@ -36,16 +37,24 @@ class Filled:
         return self.both(made, pull.gradient.array)
 
     def both(self, make, result):
-        """The whole and the elements of the formula and the values that ``make`` gives."""
+        """The whole and the elements of the formula and the values that ``make`` gives.
+
+        The whole is (LaTeX, is it complete?): in a formula with indices only settings such as the stride are numbers.
+        """
         found = attempt(make)
         if found is None or found[0] is None:
             return None, None
         formula, values = found
         whole = self.keep(attempt(formula.with_numbers, values))
-        if result.size > ELEMENTS or self.room <= 0:
-            return whole, None
-        each = [self.keep(attempt(formula.element, values, i, result[i])) for i in np.ndindex(result.shape)]
-        return whole, each if any(each) else None
+        if whole is not None and whole == formula.latex().split(r", \quad ")[0]:
+            whole = None
+        each = None
+        if result.size <= ELEMENTS and self.room > 0:
+            each = [self.keep(attempt(formula.element, values, i, result[i])) for i in np.ndindex(result.shape)]
+            if not any(each) or (result.ndim == 0 and whole and alike(whole, each[0].rpartition("=")[0])):
+                each = None
+        complete = not any(isinstance(node, Index) for node in walk(formula.statements[0]))
+        return (whole, complete) if whole else None, each
 
     def update(self, step, part):
         """For each element of a parameter, in order, the lines of the algorithm with its numbers; or None."""
@@ -61,6 +70,11 @@ class Filled:
             return None
         self.room -= len(latex)
         return latex
+
+
+def alike(*formulas):
+    """Are they the same, but for how a product and spaces are written?"""
+    return len({re.sub(r"\\odot|\\cdot|\s", "", text) for text in formulas}) == 1
 
 
 def is_passed_on(pull):

@@ -5,6 +5,7 @@
 "use strict";
 
 const WINDOW = 48; // operations that are drawn at once
+const USES = 3; // a leaf that more of them use is drawn once for each, or there would be lines only
 
 /** A line through points whose corners are rounded: from the middle of one piece to the middle of the next. */
 function smooth(points) {
@@ -43,6 +44,18 @@ class Graph {
     const wanted = new Set([...inside, ...updates, ...into.map((edge) => edge.from)]);
     const edges = [...into, ...this.data.edges.filter((edge) => updates.has(edge.from) && wanted.has(edge.to))];
     const nodes = this.data.nodes.filter((node) => wanted.has(node.id));
+    for (const leaf of nodes.filter((node) => !node.step)) {
+      const uses = edges.filter((edge) => edge.from === leaf.id);
+      if (uses.length <= USES) continue;
+      nodes.splice(nodes.indexOf(leaf), 1);
+      for (const use of uses) {
+        const copy = { ...leaf, id: `${leaf.id} in ${use.to}`, is: leaf.id };
+        if (!nodes.some((node) => node.id === copy.id)) nodes.splice(nodes.findIndex((node) => node.id === use.to), 0, copy);
+        edges[edges.indexOf(use)] = { ...use, from: copy.id, source: leaf.id };
+      }
+      const renewed = edges.findIndex((edge) => edge.to === leaf.id); // by an update: that leads to the first of them
+      if (renewed >= 0) edges[renewed] = { ...edges[renewed], to: `${leaf.id} in ${uses[0].to}` };
+    }
     const graph = new dagre.graphlib.Graph({ multigraph: true });
     // of dagre's ways the one that keeps chains of layers narrow
     graph.setGraph({ rankdir: "TB", align: "DR", ranker: "tight-tree", nodesep: 14, ranksep: 34, marginx: 8, marginy: 8 });
@@ -147,7 +160,7 @@ class Graph {
       const state = node.update ? null : gradient(node.value);
       const done = node.update ? updated(node) : known(node.value);
       group.classList.toggle("current", isCurrent);
-      group.classList.toggle("touched", !isCurrent && flowing.has(node.id));
+      group.classList.toggle("touched", !isCurrent && flowing.has(node.is || node.id) && (!node.is || node.id.endsWith(` ${current}`)));
       group.classList.toggle("pending", !done);
       group.classList.toggle("complete", state === "complete");
       group.classList.toggle("part", state === "part");
@@ -158,8 +171,9 @@ class Graph {
       group.querySelector("title").textContent = text;
     }
     for (const { edge, forward, backward } of this.edges) {
-      const from = this.data.nodes.find((node) => node.id === edge.from);
-      const way = `${edge.from} ${edge.to}`;
+      const source = edge.source || edge.from;
+      const from = this.data.nodes.find((node) => node.id === source);
+      const way = `${source} ${edge.to}`;
       forward.classList.toggle("pending", from.update ? !updated(from) : !known(from.value));
       forward.classList.toggle("flowing", !backwards && flowing.has(way));
       backward.classList.toggle("pending", !pulled(edge));

@@ -153,10 +153,12 @@ function colour(x, low, high, dark) {
   return low < 0 ? blend(nothing, minus, 1 - far) : blend(nothing, plus, far);
 }
 
-/** A larger array as a picture of its thumbnail, with the range beside it. */
+/** A larger array as a picture of its thumbnail, with its range. Means of blocks are paler than numbers: they get all colours. */
 function heatMap(value) {
   const { rows, columns, numbers } = value.map;
   const scale = Math.max(3, Math.min(14, Math.floor(260 / columns), Math.floor(220 / rows)));
+  const finite = numbers.map(asNumber).filter(Number.isFinite);
+  const [low, high] = isInBlocks(value) ? [Math.min(...finite), Math.max(...finite)] : [asNumber(value.low), asNumber(value.high)];
   const canvas = el("canvas", {
     width: columns, height: rows, class: "map", role: "img",
     style: `width:${columns * scale}px;height:${rows * scale}px`,
@@ -166,9 +168,7 @@ function heatMap(value) {
     const dark = isDark();
     const context = canvas.getContext("2d");
     const image = context.createImageData(columns, rows);
-    numbers.forEach((x, i) => {
-      image.data.set([...colour(asNumber(x), asNumber(value.low), asNumber(value.high), dark), 255], 4 * i);
-    });
+    numbers.forEach((x, i) => image.data.set([...colour(asNumber(x), low, high, dark), 255], 4 * i));
     context.putImageData(image, 0, 0);
   };
   canvas.paint();
@@ -179,13 +179,15 @@ function heatMap(value) {
     canvas.title = `about ${shown(numbers[i * columns + j])}`;
   });
   const said = pictureText(value);
-  return el("div", { class: "mapped" }, canvas, scaleBar(value),
-    el("p", { class: "small" }, summaryText(value, false)), said ? el("p", { class: "small" }, said) : null);
+  const number = (x) => el("span", { "data-value": exact(x), title: exact(x) }, shown(x));
+  return el("div", { class: "mapped" }, canvas, scaleBar(low, high),
+    el("p", { class: "small range" }, `${count(value).toLocaleString("en")} numbers from `, number(value.low), " to ", number(value.high),
+      `, mean ${shown(value.mean)}${badText(value)}`),
+    said ? el("p", { class: "small" }, said) : null);
 }
 
 /** The colours from the smallest to the largest number. */
-function scaleBar(value) {
-  const [low, high] = [asNumber(value.low), asNumber(value.high)];
+function scaleBar(low, high) {
   const canvas = el("canvas", { width: 64, height: 1, class: "scale", "aria-hidden": "true" });
   canvas.paint = () => {
     const context = canvas.getContext("2d");
@@ -195,9 +197,7 @@ function scaleBar(value) {
     }
   };
   canvas.paint();
-  return el("div", { class: "scaled" },
-    el("span", { "data-value": exact(low), title: exact(low) }, shown(low)), canvas,
-    el("span", { "data-value": exact(high), title: exact(high) }, shown(high)));
+  return el("div", { class: "scaled" }, el("span", {}, shown(low)), canvas, el("span", {}, shown(high)));
 }
 
 /** In the dark other colours are used; canvases must be painted again. */
@@ -205,7 +205,9 @@ function repaint() {
   for (const canvas of document.querySelectorAll("canvas")) if (canvas.paint) canvas.paint();
 }
 
+/** Is the page dark? On paper nothing is. */
 function isDark() {
+  if (document.body.classList.contains("printing")) return false;
   const chosen = document.documentElement.dataset.theme;
   return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 }
@@ -220,23 +222,33 @@ function rangeText(value) {
   return Number.isFinite(asNumber(value.low)) ? `from ${shown(value.low)} to ${shown(value.high)}` : "no finite number";
 }
 
-/** What can be said of an array in a line: how many numbers, from where to where, their mean. */
-function summaryText(value, withRange = true) {
-  const all = `${count(value).toLocaleString("en")} numbers`;
-  const bad = [value.nans ? `${value.nans} NaN` : null, value.infinities ? `${value.infinities} infinite` : null].filter(Boolean);
-  if (value.low === value.high && !bad.length) return `${all}, all of them ${shown(value.low)}`;
-  return [withRange ? `${all} ${rangeText(value)}` : all, `mean ${shown(value.mean)}`, ...bad].join(", ");
+/** How many of the numbers are none; "" if all are numbers. */
+function badText(value) {
+  return [[value.nans, "NaN"], [value.infinities, "infinite"]].map(([n, what]) => (n ? `, ${n} ${what}` : "")).join("");
 }
 
-/** What of an array its picture shows. */
-function pictureText(value) {
-  const { shape, map } = value;
+/** What can be said of an array in a line: how many numbers, from where to where, their mean. */
+function summaryText(value) {
+  const all = `${count(value).toLocaleString("en")} numbers`;
+  if (value.low === value.high && !badText(value)) return `${all}, all of them ${shown(value.low)}`;
+  return `${all} ${rangeText(value)}, mean ${shown(value.mean)}${badText(value)}`;
+}
+
+/** Has the picture fewer squares than the array, or the part of it that is shown, has numbers? */
+function isInBlocks({ shape, map }) {
+  const size = shape.reduce((a, b) => a * b, 1);
   const [rows, columns] = shape.length === 4
-    ? [shape[1], shape[2] * Math.min(8, shape[3])] : shape.length < 2 ? [1, count(value)] : [shape[0], count(value) / shape[0]];
+    ? [shape[1], shape[2] * Math.min(8, shape[3])] : shape.length < 2 ? [1, size] : [shape[0], size / shape[0]];
+  return rows > map.rows || columns > map.columns;
+}
+
+/** What of an array its picture shows; null for all of it. */
+function pictureText(value) {
+  const { shape } = value;
   const texts = [];
   if (shape.length === 4 && shape[0] > 1) texts.push("[0, :, :, :]");
   if (shape.length === 4 && shape[3] > 1) texts.push(`${shape[3] > 8 ? "its first 8" : "the"} channels side by side`);
-  if (rows > map.rows || columns > map.columns) texts.push("each square the mean of a block");
+  if (isInBlocks(value)) texts.push("each square the mean of a block");
   return texts.length ? `Picture: ${texts.join(", ")}.` : null;
 }
 
@@ -244,7 +256,7 @@ function pictureText(value) {
 function drawValue(value, options = {}) {
   if (options.hidden && !value.numbers) return el("p", { class: "notyet", "data-hidden": "" }, "hidden: predict it first");
   if (value.numbers) return grid(value, options);
-  if (value.map && value.low !== value.high) return heatMap(value);
+  if (value.map && (value.low !== value.high || badText(value))) return heatMap(value);
   const range = el("p", { class: "small" }, summaryText(value));
   if (value.leftOut) range.append(" (left out, to keep the page small)");
   return range;

@@ -102,7 +102,7 @@ function show(index, options = {}) {
 function targets(step) {
   if (step.phase === "forward") return [{ key: "output", name: values[step.output.value].label, value: values[step.output.value] }];
   if (step.phase === "backward") {
-    return step.pulls.map((pull, i) => ({ key: `pull${i}`, name: `the share of ${pull.target}`, value: values[pull.share] }));
+    return step.pulls.map((pull, i) => ({ key: `pull${i}`, name: `what ${pull.target} receives`, value: values[pull.share] }));
   }
   return step.updates.map((one, i) => ({ key: `update${i}`, name: `${one.label} after the step`, value: values[one.after] }));
 }
@@ -146,7 +146,7 @@ function showGraph(step) {
     updated: (node) => indexOf.get(node.step) <= state.index,
     pulled: (edge) => {
       if (!edge.symbol) return false; // from an update to the new value of a parameter
-      const value = DATA.graph.nodes.find((node) => node.id === edge.from).value;
+      const value = DATA.graph.nodes.find((node) => node.id === (edge.source || edge.from)).value;
       const to = DATA.graph.nodes.find((node) => node.id === edge.to).step;
       return steps.some((one, i) => i <= state.index && one.phase === "backward" && one.source === to && one.pulls.some((pull) => pull.of === value));
     },
@@ -196,6 +196,7 @@ function showProgram(step) {
 
 // ---------------------------------------------------------------- what is known
 
+const hasBackward = steps.some((step) => step.phase === "backward");
 const FEW = 12; // numbers of an array that the table shows; of a larger one it says the range
 
 function showKnown(step) {
@@ -203,7 +204,9 @@ function showKnown(step) {
   const hidden = () => el("span", { class: "notyet", "data-hidden": "" }, "hidden: predict it first");
   const brief = (value) => (value.numbers && value.numbers.length <= FEW ? grid(value) : el("span", { class: "small" }, summaryText(value)));
   const veiled = isHidden(step);
-  const rows = graph.nodes.filter(({ node }) => !node.update).map(({ node }) => {
+  const seen = new Set();
+  const once = ({ node }) => !node.update && !seen.has(node.is || node.id) && seen.add(node.is || node.id);
+  const rows = graph.nodes.filter(once).map(({ node }) => {
     let value = node.value;
     let note = null;
     for (let next = updates.get(value); next && next.index <= state.index && !nodeOf.has(next.after); next = updates.get(value)) {
@@ -216,14 +219,14 @@ function showKnown(step) {
     const sums = (gradients.get(node.value) || []).filter((one) => one.index <= state.index);
     const total = (gradients.get(node.value) || []).length;
     let gradient;
-    if (!gradients.has(node.value)) gradient = el("span", { class: "small" }, values[node.value].kind === "constant" ? "none: a constant" : "none on this tape");
+    if (!gradients.has(node.value)) gradient = el("span", { class: "small" }, values[node.value].kind === "constant" ? "none: a constant" : hasBackward ? "none: not asked for" : "no backward pass on this tape");
     else if (!sums.length) gradient = notYet();
     else if (veiled && sums[sums.length - 1].index === state.index && step.phase === "backward" && node.id !== `s${step.source}`) gradient = hidden();
     else {
       gradient = [brief(values[sums[sums.length - 1].sum])];
       if (sums.length < total) gradient.push(el("span", { class: "small" }, `the sum of ${sums.length} of ${total} shares so far`));
     }
-    return el("tr", { "data-node": node.id, class: isKnown(node.value) ? null : "pending" },
+    return el("tr", { "data-node": node.is || node.id, class: isKnown(node.value) ? null : "pending" },
       el("th", { scope: "row" }, el("code", {}, values[node.value].label), el("span", { class: "small" }, node.step ? ` ${node.name}` : ` ${node.kind}`), note),
       el("td", {}, shownValue), el("td", {}, gradient));
   });
@@ -316,9 +319,8 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
 const ON_PAPER = 300;
 
 function fillPaper() {
+  document.body.classList.add("printing");
   const view = { values, hidden: false, chosen: () => 0, choose: null };
-  const theme = document.documentElement.dataset.theme;
-  document.documentElement.dataset.theme = "light";
   at("printed").replaceChildren(...steps.slice(0, ON_PAPER).map((step) => {
     const entry = step.place && DATA.program[step.place[0]];
     const line = entry && entry.parts.flat().find(([number]) => number === step.place[1]);
@@ -326,12 +328,22 @@ function fillPaper() {
     return el("article", {}, heading, line ? el("p", { class: "line" }, `${entry.name}:${line[0]}  `, el("code", {}, line[1].trim())) : null, rest);
   }));
   if (steps.length > ON_PAPER) at("printed").append(el("p", {}, `${steps.length - ON_PAPER} more steps are not printed.`));
+  if (steps.length && graph.operations.length) {
+    const present = state.index;
+    state.index = steps.length - 1; // the graph with all that was computed
+    showGraph(steps[state.index]);
+    at("printed").prepend(graph.picture.cloneNode(true));
+    state.index = present;
+    showGraph(steps[present]);
+  }
   repaint();
-  if (theme) document.documentElement.dataset.theme = theme;
-  else delete document.documentElement.dataset.theme;
 }
 addEventListener("beforeprint", fillPaper);
-addEventListener("afterprint", () => at("printed").replaceChildren());
+addEventListener("afterprint", () => {
+  document.body.classList.remove("printing");
+  at("printed").replaceChildren();
+  repaint();
+});
 
 // ---------------------------------------------------------------- begin
 

@@ -31,7 +31,7 @@ function part(heading, ...children) {
 function drawForward(step, view) {
   const output = view.values[step.output.value];
   const made = [part("The formula", formula(step.formula), step.told ? el("p", { class: "small" }, `with ${step.told}`) : null)];
-  if (step.filled) made.push(part("The same with its numbers", withNumbers(step.filled, output, view.hidden)));
+  if (step.filled) made.push(part(step.filled[1] ? "The same with its numbers" : "The same with its settings", withNumbers(step.filled, output, view.hidden)));
   made.push(part("What goes in", el("div", { class: "cards" },
     step.inputs.map(({ symbol, value }) => card(symbol, view.values[value])))));
   made.push(part("What comes out", el("div", { class: "cards" }, result(step.output.symbol, output, step.elements, "output", view)),
@@ -39,10 +39,10 @@ function drawForward(step, view) {
   return made;
 }
 
-/** A formula with numbers, and what it comes to, "?" while that is hidden. */
-function withNumbers(filled, result, hidden) {
-  const matrix = hidden ? "\\;?" : texMatrix(result);
-  return el("div", { class: "filled" }, formula(filled), matrix === null ? null : formula(`= ${matrix}`, hidden ? { "data-hidden": "" } : {}));
+/** A formula with numbers, and what it comes to, "?" while that is hidden. One with indices has only its settings put in. */
+function withNumbers([latex, isComplete], result, hidden) {
+  const matrix = !isComplete ? null : hidden ? "\\;?" : texMatrix(result);
+  return el("div", { class: "filled" }, formula(latex), matrix === null ? null : formula(`= ${matrix}`, hidden ? { "data-hidden": "" } : {}));
 }
 
 /** A small array in LaTeX; null if it is too large for that. */
@@ -97,7 +97,7 @@ function drawBackward(step, view) {
 function drawPull(pull, key, view) {
   const share = view.values[pull.share];
   const target = el("code", {}, pull.target);
-  const made = el("section", { class: "pull" }, el("h3", {}, "The share of ", target));
+  const made = el("section", { class: "pull" }, el("h3", {}, "What ", target, " receives"));
   if (pull.rule) made.append(formula(pull.rule));
   if (pull.stretched) made.append(el("p", { class: "small" }, pull.stretched));
   if (pull.filled) made.append(withNumbers(pull.filled, share, view.hidden));
