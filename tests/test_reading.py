@@ -298,7 +298,7 @@ def test_pages_are_written_whole_or_not_at_all(pages, tmp_path, monkeypatch):
     before = (pages / "index.html").read_text()
     made = []
 
-    def fails(subject):
+    def fails(subject, home):
         made.append(subject)
         if len(made) == 3:
             raise OSError(28, "No space left on device")
@@ -320,15 +320,17 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     from tinyae.explain.reading import pages as module
 
     del click
-    monkeypatch.setattr(module, "page", lambda subject: subject.name)
+    monkeypatch.setattr(module, "page", lambda subject, home: f"{subject.name} {home}")
     monkeypatch.setattr(sys, "argv", ["tinyae", "read", "--out", str(tmp_path / "pages")])
     assert main() == 0
     said = capsys.readouterr().out
     assert f"{len(OPERATION_PAGES) - 6} operations, 6 losses" in said and "index.html" in said
     assert main() == 2
     assert "--overwrite" in capsys.readouterr().err
-    monkeypatch.setattr(sys, "argv", [*sys.argv, "--overwrite"])
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--overwrite", "--home", "../index.html"])
     assert main() == 0
+    assert (tmp_path / "pages/operations/relu.html").read_text() == "relu ../index.html"
+    assert 'href="../index.html">back</a>' in (tmp_path / "pages/index.html").read_text()
 
 
 def test_docstrings_are_rendered():

@@ -11,8 +11,9 @@ from .subjects import KINDS, address_of, public_names, subjects
 ROOT = "../"  # from a page to the folder that is written
 
 
-def document(title, body, root=ROOT):
-    """A whole page."""
+def document(title, body, root=ROOT, home=None):
+    """A whole page. ``home`` is an address that its bar leads back to, relative to the folder, or None."""
+    back = f'<a href="{root}{html.escape(home)}">back</a> ' if home else ""
     kinds = " ".join(f'<a href="{root}index.html#{kind}">{name}</a>' for kind, name in KINDS.items())
     return f"""<!doctype html>
 <html lang="en">
@@ -23,10 +24,11 @@ def document(title, body, root=ROOT):
 <link rel="stylesheet" href="{root}assets/katex/katex.min.css">
 <link rel="stylesheet" href="{root}assets/reading.css">
 <script src="{root}assets/katex/katex.min.js"></script>
+<script src="{root}assets/formulas.js"></script>
 <script src="{root}assets/reading.js"></script>
 </head>
 <body>
-<nav class="bar"><b><a href="{root}index.html">tinyae</a></b> {kinds} <button hidden>light / dark</button></nav>
+<nav class="bar">{back}<b><a href="{root}index.html">tinyae</a></b> {kinds} <button hidden>light / dark</button></nav>
 <main>
 {body}
 </main>

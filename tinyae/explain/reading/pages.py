@@ -1,5 +1,6 @@
 """The pages as HTML: a bar with links, the formulas, the two columns, the kernels beside each other, the example."""
 
+import ast
 import html
 
 from pygments.lexers import PythonConsoleLexer
@@ -13,21 +14,22 @@ from .layout import ROOT, cell, code_of, document, file_address, link_from, list
 from .linking import about_links, replaced_by
 from .placing import letter_of, with_left_side
 from .prose import prose, tex
-from .rows import cuda_rows, file_rows, function_rows, layer_rows, operation_rows, optimizer_rows
+from .rows import comment_html, cuda_rows, file_rows, function_rows, layer_rows, operation_rows, optimizer_rows
 from .source import Place, source_file
 from .subjects import KINDS, functions_of_operations, places_in, subjects
 from .twins import twins_of
 
+AT_ONCE = 2  # kernels of a method that are shown without being asked for
 BAR, PARTIAL = tex(r"\bar X"), tex(r"\partial L / \partial X")
 
 # ---------------------------------------------------------------- one page each
 
 
-def page(subject):
-    """The page of a Subject."""
+def page(subject, home=None):
+    """The page of a Subject. ``home``: as in ``document``."""
     make = {"operations": operation_page, "losses": operation_page, "layers": layer_page, "optimizers": optimizer_page}
     body = make.get(subject.kind, file_page)(subject)
-    return document(f"{subject.name}: tinyae", body + turn(subject))
+    return document(f"{subject.name}: tinyae", body + turn(subject), home=home)
 
 
 def turn(subject):
@@ -52,7 +54,8 @@ def operation_page(subject):
         about_links(subject),
         f'<div class="formulas"><span>formula</span>{tex(cls.formula, True)}{rules}</div>',
         f'<p class="note">{tex("X")} and the like are arrays; {BAR}, in the code <code>gX</code>, is {PARTIAL}: how the loss '
-        f"{tex('L')} changes with each element.</p>",
+        f"{tex('L')} changes with each element. {letters_of(cls)}</p>",
+        read_before(subject),
         f"<h2>The definition</h2><p class='where'>{title_of(subject.place)}</p>",
         side_by_side(subject.place.file, operation_rows(subject, link_from)),
         called_functions(subject),
@@ -108,10 +111,40 @@ def file_page(subject):
     file = subject.place.file
     if file.endswith(".py"):
         rows = file_rows(file, link_from, replaced_by)
+        intro = introduction(file)
         kernel = "numba" if "/loops/" in file else "kernels" if file.startswith("kernels/") else "definitions"
     else:
-        rows, kernel = cuda_rows(cuda_file(file).pieces, replaced_by), "CUDA C"
-    return f"<h1>{file} <small>{kernel}</small></h1>{side_by_side(file, rows)}"
+        heading, *pieces = cuda_file(file).pieces
+        rows, kernel, intro = cuda_rows(pieces, replaced_by), "CUDA C", comment_html(heading.comment)
+        if heading.code <= heading.last:  # there is code below the first comment
+            rows = cuda_rows([heading, *pieces], replaced_by)
+            intro = ""
+    return f'<h1>{file} <small>{kernel}</small></h1><div class="intro">{intro}</div>{side_by_side(file, rows)}'
+
+
+def introduction(file):
+    """The docstring of a file."""
+    return prose(ast.get_docstring(source_file(file).tree), link_from)
+
+
+def read_before(subject):
+    """The introduction of the file that a class stands in, to be opened."""
+    file = subject.place.file
+    return f'<details class="intro"><summary>what {file} says before</summary>{introduction(file)}</details>'
+
+
+def letters_in(letters):
+    """A letter, or those in a tuple of letters or tuples, one after the other."""
+    return [letters] if isinstance(letters, str) else [one for part in letters for one in letters_in(part)]
+
+
+def letters_of(cls):
+    """Which letter of the formula is which argument of the code."""
+    said = []
+    for name, letters in cls.letters.items():
+        found = [tex(letter) for letter in letters_in(letters) if letter]
+        said.append(f"{', '.join(found)}: {name if ' ' in name else f'<code>{name}</code>'}")
+    return "; ".join(said)
 
 
 def called_functions(subject):
@@ -172,7 +205,9 @@ def kernels_html(twin):
             made.append(f'<p class="note">{caption}</p><pre class="code">{lines}</pre>')
         else:
             made.append(code_of(kernel))
-    return launched + "".join(made)
+    shown, more = made[:AT_ONCE], made[AT_ONCE:]
+    further = f'<details class="more"><summary>{len(more)} further</summary>{"".join(more)}</details>' if more else ""
+    return launched + "".join(shown) + further
 
 
 # ---------------------------------------------------------------- the example, the index
@@ -192,8 +227,8 @@ def example_html(subject):
     return f'<h2>An example</h2><p class="note">{note}</p><pre class="example">{made}</pre>'
 
 
-def index_page():
-    """All pages, by kind."""
+def index_page(home=None):
+    """All pages, by kind. ``home``: as in ``document``."""
     body = [
         "<h1>tinyae, read beside its formulas</h1>",
         "<p class='note'>Each page has formulas and prose on the left, and on the right the source that computes them, "
@@ -203,7 +238,7 @@ def index_page():
         own = [subject for subject in subjects() if subject.kind == kind]
         made = name_list(own) if own[0].thing is None else cards(own)
         body.append(f'<h2 id="{kind}">{title}</h2>{made}')
-    return document("tinyae, read beside its formulas", "\n".join(body), "")
+    return document("tinyae, read beside its formulas", "\n".join(body), "", home)
 
 
 def cards(those):

@@ -2,7 +2,7 @@
 
 Two things are added to it: sections as NumPy's docstrings have them (``Parameters``, underlined), whose entries docutils
 reads as a list of definitions by itself; and a link on a ``name`` that has a page. Formulas become elements of the class
-``tex``, which ``reading.js`` hands to KaTeX; without scripts their LaTeX is read.
+``tex``, which ``formulas.js`` hands to KaTeX; without scripts their LaTeX is read.
 """
 
 import copy
@@ -10,6 +10,7 @@ import html
 import inspect
 import re
 from functools import cache
+from itertools import pairwise
 
 from docutils.core import publish_parts
 from docutils.frontend import get_default_settings
@@ -36,9 +37,16 @@ def prose(text, link=None):
         return ""
     text = SECTION.sub(r".. rubric:: \1", inspect.cleandoc(text))
     text = re.sub(r"(\.\. rubric:: .*)\n(?=\S)", r"\1\n\n", text)
+    text = "\n".join(with_description(*pair) for pair in pairwise([*text.splitlines(), ""]))
     writer = Writer()
     writer.translator_class = type("Translator", (Translator,), {"link": staticmethod(link or (lambda name: None))})
     return publish_parts(text, writer=writer, settings=copy.copy(settings()))["body"]
+
+
+def with_description(line, below):
+    """A line ``name : type`` that nothing is said of below is an entry of the list all the same."""
+    entry = re.match(r"\w[\w, ]* : \S", line) and not below.startswith(" ")
+    return f"{line}\n    .." if entry else line
 
 
 @cache

@@ -70,8 +70,9 @@ def operation_rows(subject, link):
     for placed in place_formulas(source, node, cls.formula, cls.vjp):
         by_lines.setdefault((placed.first, placed.last), []).append(placed)
     for (first, last), several in by_lines.items():
-        left = "".join(note_of_rule(placed) for placed in several)
-        rows.append(Row(first, last, left, rules=tuple(placed.what for placed in several)))
+        words = [placed.what for placed in several]
+        left = "".join(note_of_rule(placed, before) for placed, before in zip(several, ["", *words]))
+        rows.append(Row(first, last, left, rules=tuple(words)))
     for part in node.body:
         if isinstance(part, ast.FunctionDef) and part.name in ("forward", "backward"):
             taken = [row for row in rows if row.first <= head_end(part) and row.last >= source.first_line(part)]
@@ -80,8 +81,10 @@ def operation_rows(subject, link):
     return in_rows(source.first_line(node), node.end_lineno, rows)
 
 
-def note_of_rule(placed):
-    """A formula with a word about what it is."""
+def note_of_rule(placed, before):
+    """A formula with a word about what it is, but not the same word again; ``before``: what stands above it."""
+    if placed.what == before:
+        return tex(placed.latex, True)
     if placed.what == "formula":
         return f'<p class="what">formula</p>{tex(placed.latex, True)}'
     return f'<p class="what">gradient of {tex(letter_of(placed.what))}</p>{tex(placed.latex, True)}'
@@ -112,7 +115,7 @@ def layer_rows(subject, link, root):
         found = operations_in(source, statement)
         if found:
             left = "".join(note_of_operation(cls, root) for cls in found)
-            rows.append(Row(statement.lineno, statement.end_lineno, left))
+            rows.append(Row(statement.lineno, statement.end_lineno, left, rules=tuple(cls.name for cls in found)))
             covered.update(range(statement.lineno, statement.end_lineno + 1))
     return in_rows(source.first_line(node), node.end_lineno, rows)
 
@@ -125,7 +128,9 @@ def operations_in(source, statement):
             place = source.meaning_of(part.func)
             if place is None and isinstance(part.func, ast.Attribute) and isinstance(part.func.value, ast.Name):
                 place = Place("operators.py", f"Operators.{part.func.attr}")
-        elif isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Load) and isinstance(part.slice, ast.Tuple):
+        elif isinstance(part, ast.Subscript) and any(
+            isinstance(one, ast.Slice) for one in getattr(part.slice, "elts", ())
+        ):
             place = Place("operators.py", "Operators.__getitem__")
         else:
             continue
@@ -170,12 +175,9 @@ def function_rows(place, link, before=""):
 
 
 def file_rows(file, link, note):
-    """A whole Python file. ``note(place)`` is HTML that stands above the docstring of a definition."""
+    """A whole Python file but for its docstring. ``note(place)`` is HTML that stands above the docstring of a definition."""
     source, rows = source_file(file), []
-    module = source.tree.body[0]
-    if ast.get_docstring(source.tree):
-        text = prose(ast.get_docstring(source.tree), link)
-        rows.append(Row(1, module.end_lineno, text, (module.lineno, module.end_lineno)))
+    begin = source.tree.body[0].end_lineno + 1
     for name, node in source.top.items():
         row = head_row(source, node, link, note(Place(file, name)), anchor=name)
         rows.append(row or Row(source.first_line(node), head_end(node), anchor=name))
@@ -186,7 +188,7 @@ def file_rows(file, link, note):
                 if isinstance(part, ast.FunctionDef)
                 if (row := head_row(source, part, link, anchor=f"{name}.{part.name}"))
             ]
-    return in_rows(1, len(source.lines) - 1, rows)
+    return in_rows(begin, len(source.lines) - 1, rows)
 
 
 def cuda_rows(pieces, note):

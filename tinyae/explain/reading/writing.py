@@ -12,8 +12,10 @@ ASSETS = PACKAGE / "explain" / "assets" / "katex"
 OWN = PACKAGE / "explain" / "reading"
 
 
-def write_pages(out, overwrite=False):
+def write_pages(out, overwrite=False, home=None):
     """Write the pages into the folder ``out``; returns how many of each kind there are, as {kind: number}.
+
+    ``home`` is an address that all of them lead back to, relative to ``out``, where they are part of something larger.
 
     They are made in a folder beside it, which takes its place at the end. Until then nothing is touched.
 
@@ -45,10 +47,10 @@ def write_pages(out, overwrite=False):
         for kind in KINDS:
             (made / kind).mkdir()
         for subject in subjects():
-            (made / subject.address).write_text(page(subject), encoding="utf-8")
-        (made / "index.html").write_text(index_page(), encoding="utf-8")
+            (made / subject.address).write_text(page(subject, home), encoding="utf-8")
+        (made / "index.html").write_text(index_page(home), encoding="utf-8")
         shutil.copytree(ASSETS, made / "assets" / "katex")
-        for name in ("reading.css", "reading.js"):
+        for name in ("reading.css", "reading.js", "formulas.js"):
             shutil.copy(OWN / name, made / "assets" / name)
         made.chmod(0o755)
         take_place(made, out)
