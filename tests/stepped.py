@@ -53,8 +53,9 @@ def values_of(step):
             for part in step.updates
             for value in (
                 part.parameter_before,
+                *part.state_before.values(),
                 part.gradient,
-                *(v for name in part.state_after for v in (part.state_before[name], part.state_after[name])),
+                *part.state_after.values(),
                 part.parameter_after,
             )
         ]

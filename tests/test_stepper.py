@@ -33,7 +33,13 @@ def embedded(told, values):
         places = [
             place
             for one in told["updates"]
-            for place in (one["before"], one["gradient"], *(p for s in one["state"] for p in s[1:]), one["after"])
+            for place in (
+                one["before"],
+                *(old for _, old, _ in one["state"]),
+                one["gradient"],
+                *(now for _, _, now in one["state"]),
+                one["after"],
+            )
         ]
     else:
         places = [told["gradient"], told["output"]["value"]]

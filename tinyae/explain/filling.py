@@ -10,6 +10,7 @@ from .formula import parse
 from .telling import algorithm, settings_told
 from .tree import Index, walk
 
+MATRIX = 144  # numbers of an array that is written into a formula: beyond, there would be little but dots
 ELEMENTS = 64  # numbers of a result of which each has its formula written out
 
 
@@ -45,7 +46,8 @@ class Filled:
         if found is None or found[0] is None:
             return None, None
         formula, values = found
-        whole = self.keep(attempt(formula.with_numbers, values))
+        large = any(np.size(value) > MATRIX for value in values.values() if isinstance(value, np.ndarray))
+        whole = None if large else self.keep(attempt(formula.with_numbers, values))
         if whole is not None and whole == formula.latex().split(r", \quad ")[0]:
             whole = None
         each = None

@@ -7,14 +7,38 @@
 const WINDOW = 48; // operations that are drawn at once
 const USES = 3; // a leaf that more of them use is drawn once for each, or there would be lines only
 
-/** A line through points whose corners are rounded: from the middle of one piece to the middle of the next. */
-function smooth(points) {
-  const text = (p) => `${p.x.toFixed(1)},${p.y.toFixed(1)}`;
-  const middle = (a, b) => ({ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
-  const last = points.length - 1;
-  let path = `M${text(points[0])}`;
-  for (let i = 1; i < last; i++) path += ` Q${text(points[i])} ${text(i === last - 1 ? points[last] : middle(points[i], points[i + 1]))}`;
-  return last > 1 ? path : `${path} L${text(points[last])}`;
+/**
+ * A curve from point to point that leaves and arrives vertically: between two rows of nodes it stays there. shift moves it to
+ * the side, so that two curves along the same points keep apart; backwards turns it round.
+ */
+function curve(points, shift, backwards) {
+  const text = (x, y) => `${x.toFixed(1)},${y.toFixed(1)}`;
+  const pieces = [];
+  for (let i = 1; i < points.length; i++) {
+    const [from, to] = [points[i - 1], points[i]];
+    const middle = (from.y + to.y) / 2 - shift * Math.sign(Math.round(to.x - from.x));
+    const four = [[from.x, from.y], [from.x, middle], [to.x, middle], [to.x, to.y]].map(([x, y]) => text(x + shift, y));
+    pieces.push(backwards ? four.reverse() : four);
+  }
+  if (backwards) pieces.reverse();
+  return `M${pieces[0][0]} ${pieces.map((four) => `C${four.slice(1).join(" ")}`).join(" ")}`;
+}
+
+/** Where the lines of edges begin and end: side by side along the lower and the upper side of their nodes. */
+function ends(edges, graph) {
+  const found = edges.map(() => ({}));
+  for (const [own, other, end] of [["from", "to", "begin"], ["to", "from", "finish"]]) {
+    for (const id of new Set(edges.map((edge) => edge[own]))) {
+      const node = graph.node(id);
+      const mine = edges.map((edge, i) => i).filter((i) => edges[i][own] === id);
+      mine.sort((i, j) => graph.node(edges[i][other]).x - graph.node(edges[j][other]).x || i - j);
+      const apart = Math.min(18, (node.width - 16) / mine.length);
+      mine.forEach((i, k) => {
+        found[i][end] = { x: node.x + (k - (mine.length - 1) / 2) * apart, y: node.y + (own === "from" ? node.height / 2 : -node.height / 2) };
+      });
+    }
+  }
+  return found;
 }
 
 class Graph {
@@ -78,7 +102,8 @@ class Graph {
 
   /** The first line of a node; of a parameter such as encoder.0.weight the last part. */
   name(node) {
-    return node.step ? node.name : node.name.split(".").slice(/^[A-Za-z_]/.test(node.name) ? -1 : 0).join(".");
+    const last = node.name.split(".").pop();
+    return node.step || !/^[A-Za-z_]/.test(last) ? node.name : last;
   }
 
   /** The second line of a node: what it makes, its place in the model, or its shape. */
@@ -107,15 +132,13 @@ class Graph {
     const picture = svg("svg", {
       viewBox: `${left} 0 ${width} ${height}`, width, height, role: "group", "aria-label": "graph of the computation",
     }, svg("defs", {}, arrow("forward-arrow"), arrow("backward-arrow")));
+    const at = ends(edges, graph);
     this.edges = edges.map((edge, i) => {
-      const points = graph.edge(edge.from, edge.to, String(i)).points;
-      const path = (shift, backwards) => {
-        const moved = points.map((p) => ({ x: p.x + shift, y: p.y }));
-        return smooth(backwards ? moved.reverse() : moved);
-      };
+      const between = graph.edge(edge.from, edge.to, String(i)).points.slice(1, -1);
+      const points = [at[i].begin, ...(between.length > 1 ? between : []), at[i].finish];
       const made = updates.has(edge.from);
-      const forward = svg("path", { d: path(made ? 0 : -3), class: `edge forward${made ? " renewed" : ""}`, "marker-end": "url(#forward-arrow)" });
-      const backward = svg("path", { d: path(3, true), class: "edge backward", "marker-end": "url(#backward-arrow)" });
+      const forward = svg("path", { d: curve(points, made ? 0 : -3, false), class: `edge forward${made ? " renewed" : ""}`, "marker-end": "url(#forward-arrow)" });
+      const backward = svg("path", { d: curve(points, 3, true), class: "edge backward", "marker-end": "url(#backward-arrow)" });
       picture.append(forward, backward);
       return { edge, forward, backward };
     });

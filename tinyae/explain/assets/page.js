@@ -90,12 +90,21 @@ function show(index, options = {}) {
   const panel = drawStep(step, steps.length, view);
   if (view.hidden) panel.push(guessForm(targets(step), view.chosen, state.asked, reveal));
   at("step").replaceChildren(...panel);
-  if (!options.keep) at("step").scrollTop = 0;
+  fitFormulas(at("step"));
+  if (!options.keep) at("step").parentElement.scrollTop = 0;
   showGraph(step);
   showProgram(step);
   showKnown(step);
   at("said").textContent = `Step ${number} of ${steps.length}, ${step.phase}, ${step.title}. ${step.sentence}`;
   remember(number);
+}
+
+/** Formulas that are too wide are made smaller, down to a size that can still be read; past that they scroll. */
+function fitFormulas(panel) {
+  for (const one of panel.querySelectorAll(".formula")) {
+    const share = one.clientWidth / one.scrollWidth;
+    if (share < 1) one.style.fontSize = `${Math.max(0.7, share * 0.99) * parseFloat(getComputedStyle(one).fontSize)}px`;
+  }
 }
 
 /** What can be guessed of a step. */
@@ -230,9 +239,13 @@ function showKnown(step) {
       el("th", { scope: "row" }, el("code", {}, values[node.value].label), el("span", { class: "small" }, node.step ? ` ${node.name}` : ` ${node.kind}`), note),
       el("td", {}, shownValue), el("td", {}, gradient));
   });
-  const unnamed = rows.some((row) => /^t\d+$/.test(row.querySelector("code").textContent));
+  const named = (pattern) => rows.some((row) => pattern.test(row.querySelector("code").textContent));
+  const notes = [
+    named(/^t\d+$/) ? "t1, t2, ...: results to which the program gives no name, by the number of their step." : null,
+    named(/^c\d+$/) ? "c1, ...: constants without a name." : null,
+  ].filter(Boolean);
   at("known").replaceChildren(
-    unnamed ? el("p", { class: "small" }, "t1, t2, ...: results to which the program gives no name, by the number of their step.") : "",
+    el("p", { class: "small" }, notes.join(" ")),
     el("table", { class: "known" },
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "name"), el("th", { scope: "col" }, "value"), el("th", { scope: "col" }, "gradient"))),
     el("tbody", {}, rows)));

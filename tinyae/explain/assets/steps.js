@@ -127,7 +127,7 @@ function drawUpdate(step, view) {
   }
   if (step.settings.length) {
     made.push(el("p", { class: "settings" }, step.settings.map(([letter, name, value]) => [
-      el("span", {}, letter ? inlineFormula(`${letter} = ${value}`) : `${name} = ${value}`), letter ? el("span", { class: "small" }, ` (${name}) `) : " ",
+      el("span", {}, letter ? inlineFormula(`${letter} = ${value.replace(/e([-+]?)0*(\d+)$/, " \\cdot 10^{$1$2}")}`) : `${name} = ${value}`), letter ? el("span", { class: "small" }, ` (${name}) `) : " ",
     ])));
   }
   step.updates.forEach((update, i) => made.push(drawParameter(update, `update${i}`, view, step.updates.length <= 6 || i === 0)));
@@ -139,16 +139,16 @@ function drawParameter(update, key, view, open) {
   const at = (i) => view.values[i];
   const hidden = view.hidden;
   const after = at(update.after);
-  const made = [card("\\theta", at(update.before), { heading: "before: ", label: false }), card("g", at(update.gradient), { heading: "gradient ", label: false })];
-  for (const [letter, old, now] of update.state) {
-    if (old !== null) made.push(card(letter, at(old), { heading: "before: ", label: false }));
-    made.push(card(letter, at(now), { heading: "after: ", label: false, hidden, class: "result" }));
-  }
+  const before = [["\\theta", update.before], ...update.state.map(([letter, old]) => [letter, old])];
+  const used = before.filter(([, value]) => value !== null).map(([letter, value]) => card(letter, at(value), { heading: "before: ", label: false }));
+  used.push(card("g", at(update.gradient), { heading: "gradient ", label: false }));
+  const made = update.state.map(([letter, , now]) => card(letter, at(now), { heading: "after: ", label: false, hidden, class: "result" }));
   const choose = view.choose && after.numbers ? (number) => view.choose(key, number) : null;
   const chosen = choose ? view.chosen(key) : 0;
   made.push(card("\\theta", after, { heading: "after: ", label: false, hidden, choose, chosen, class: "result" }));
   const lines = update.lines && !hidden ? update.lines[chosen] : null;
   return el("details", { class: "pull", open: open || !view.choose }, el("summary", {}, el("code", {}, update.label)),
+    el("div", { class: "cards" }, used),
     el("div", { class: "cards" }, made),
     lines ? el("div", { class: "one" },
       el("p", { class: "small" }, `Element [${placeOf(chosen, after.shape).join(", ")}], line by line${choose && after.numbers.length > 1 ? " (choose another in θ after)" : ""}`),
