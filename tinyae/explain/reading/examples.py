@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..filling import Filled
+from ..trace import trace
+
 SEED = 3
 CALLS = {  # operation: (its call, {input: its shape, or itself}); inputs in capitals ask for gradients
     "relu": ("ta.relu(X)", {"X": (2, 3)}),
@@ -94,9 +97,10 @@ SETTINGS = {"SGD": "lr=0.1", "Momentum": "lr=0.1", "GradientDescent": "lr=0.1", 
 
 @dataclass
 class Example:
-    """``lines``: (what was typed, what was printed) one after the other."""
+    """``lines``: (what was typed, what was printed) one after the other; ``by_hand``: LaTeX of first elements, with numbers."""
 
     lines: list = field(default_factory=list)
+    by_hand: list = field(default_factory=list)
 
     def text(self):
         """As a terminal shows it, with Python's prompts."""
@@ -187,11 +191,24 @@ def operation_example(cls):
     if cls.__module__.startswith("tinyae.models."):
         session.run(f"from {cls.__module__} import {cls.__name__}")
     letter = cls.formula.split("=")[0].strip()[0]
-    forward_and_backward(session, rng, inputs, letter if letter not in inputs else "out", call)
+    with trace(joined=True) as tape:  # dense stays dense
+        forward_and_backward(session, rng, inputs, letter if letter not in inputs else "out", call)
+    session.example.by_hand = first_elements(tape, cls)
     for name in inputs:
         if session.names[name].grad is not None:
             session.run(shown(f"{name}.grad", session.names[name].shape))
     return session.example
+
+
+def first_elements(tape, cls):
+    """The formula, and each rule, of the first element of its result with the numbers in it, where that says something."""
+    filled, found = Filled(room=10_000), []
+    for step in tape.steps():
+        if step.operation is cls and step.phase == "forward":
+            found.append(filled.forward(step)[1])
+        elif step.operation is cls:
+            found += [filled.pull(step, pull)[1] for pull in step.pulls]
+    return [each[0] for each in found if each and each[0]]
 
 
 def layer_example(made, shape):

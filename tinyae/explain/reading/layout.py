@@ -67,13 +67,13 @@ def side_by_side(file, rows):
 
 def row_html(file, row):
     """One row."""
-    code = folded_lines(file, row.first, row.last, row.folded, "as on the left")
+    code = folded_lines(file, row.first, row.last, row.folded)
     kind = " placed" if row.rules else " said" if row.left else ""
     anchor = f' id="{html.escape(row.anchor)}"' if row.anchor else ""
     return f'<div class="row{kind}"{anchor}><div class="left">{row.left}</div><pre class="code">{code}</pre></div>\n'
 
 
-def folded_lines(file, first, last, fold, remark):
+def folded_lines(file, first, last, fold):
     """Lines first to last; those of ``fold``, a docstring or a comment, or None, are shown when asked for."""
     lines = listing(file)
     if not fold:
@@ -82,7 +82,7 @@ def folded_lines(file, first, last, fold, remark):
     inner = lines.lines_between(*fold)
     return (
         lines.lines_between(first, fold[0] - 1)
-        + f'<details class="fold"><summary>{word}, {remark}</summary>{inner}</details>'
+        + f'<details class="fold"><summary>{word}</summary>{inner}</details>'
         + lines.lines_between(fold[1] + 1, last)
     )
 
@@ -115,5 +115,5 @@ def code_of(place):
     source = source_file(place.file)
     node = source.node(place.name)
     fold = docstring_lines(node)
-    lines = folded_lines(place.file, source.first_line(node), node.end_lineno, fold, "folded")
+    lines = folded_lines(place.file, source.first_line(node), node.end_lineno, fold)
     return f'<p class="note">{title_of(place)}</p><pre class="code">{lines}</pre>'

@@ -130,7 +130,7 @@ def introduction(file):
 def read_before(subject):
     """The introduction of the file that a class stands in, to be opened."""
     file = subject.place.file
-    return f'<details class="intro"><summary>what {file} says before</summary>{introduction(file)}</details>'
+    return f'<details class="intro"><summary>from the top of {file}</summary>{introduction(file)}</details>'
 
 
 def letters_in(letters):
@@ -223,8 +223,11 @@ def example_html(subject):
         f'<span class="o">{html.escape(piece)}</span>' if token is Token.Generic.Output else span(token, piece, None)
         for token, piece in PythonConsoleLexer().get_tokens(text)
     )
-    note = "Computed when this page was made. The numbers that were typed are random, with one decimal."
-    return f'<h2>An example</h2><p class="note">{note}</p><pre class="example">{made}</pre>'
+    by_hand = "".join(tex(latex, True) for latex in example.by_hand)
+    if by_hand:
+        by_hand = f'<p class="note">The first element of each, by hand:</p><div class="formulas one">{by_hand}</div>'
+    note = "Computed when this page was made, from random numbers with one decimal."
+    return f'<h2>An example</h2><p class="note">{note}</p><pre class="example">{made}</pre>{by_hand}'
 
 
 def index_page(home=None):
