@@ -205,6 +205,36 @@ def test_the_text_has_every_step_with_its_numbers():
     assert "Ȳ Wᵀ" in said and "before + share" in said and "θ ← θ - η g" in said and "η = 0.5" in said
 
 
+def test_a_second_backward_pass_adds_to_grad():
+    x = ta.Tensor([1.0, 2.0], requires_grad=True)
+    with ta.trace() as tape:
+        (x * 3.0).sum().backward()
+        (x * x).sum().backward()
+    said = tape.text().split("\n\n")[-1]
+    assert "share, 2 float32: [2, 4]" in said and "before, 2 float32: [3, 3]" in said and "[5, 7]" in said
+    last = page_data(tape)["steps"][-1]
+    assert last["title"] == "add to .grad" and last["gradient"] is None and "earlier backward pass" in last["sentence"]
+
+
+def test_an_input_that_was_stretched_is_said_to_be():
+    x, b = (ta.Tensor(np.ones(shape, np.float32), requires_grad=True) for shape in ((2, 3), (3,)))
+    with ta.trace() as tape:
+        (x + b).sum().backward()
+    (pull_x, pull_b) = page_data(tape)["steps"][-1]["pulls"]
+    assert pull_x["stretched"] == "" and "b was stretched from shape (3,) to (2, 3)" in pull_b["stretched"]
+    assert pull_b["stretched"] in tape.text()
+
+
+def test_not_finite_numbers_are_shown_as_what_they_are():
+    x = ta.Tensor([0.0, -1.0, 2.0], requires_grad=True)
+    with np.errstate(all="ignore"), ta.trace() as tape:
+        x.log().sum().backward()
+    data = page_data(tape)
+    output = data["values"][data["steps"][0]["output"]["value"]]
+    assert output["numbers"][:2] == ["-Infinity", "NaN"] and (output["nans"], output["infinities"]) == (1, 1)
+    assert data["steps"][0]["elements"][0].endswith(r"-\infty") and "-inf" in tape.text() and "nan" in tape.text()
+
+
 def test_formulas_in_plain_text():
     assert plain(r"Y = \frac{1}{1 + e^{-X}}") == "Y = 1 / (1 + e^(-X))"
     assert plain(r"\bar Y W^\top") == "Ȳ Wᵀ"

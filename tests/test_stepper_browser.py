@@ -297,6 +297,25 @@ def test_names_with_markup_are_shown_as_they_are(browser, tmp_path):
     view.close()
 
 
+def test_odd_tapes_open_without_a_complaint(browser, tmp_path):
+    with ta.trace() as empty:
+        pass
+    x = ta.Tensor(np.array([[0.0, -1.0, 2.0]] * 80, "float32"), requires_grad=True)
+    with np.errstate(all="ignore"), ta.trace() as broken:
+        x.log().mean(axis=0).backward(np.ones(3, "float32"))
+    said = []
+    for name, tape in (("empty", empty), ("broken", broken)):
+        page.save(tape, tmp_path / f"{name}.html")
+        view = browser.new_page()
+        view.on("console", lambda message: said.append(message.text))
+        view.on("pageerror", lambda error: said.append(str(error)))
+        view.goto((tmp_path / f"{name}.html").as_uri())
+        for _ in tape.steps():
+            view.keyboard.press("ArrowRight")
+        assert said == [] and view.locator("#step").inner_text() != ""
+        view.close()
+
+
 def test_a_notebooks_frame_works(browser, files):
     view = browser.new_page()
     said = []

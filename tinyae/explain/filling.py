@@ -110,6 +110,7 @@ def bound(step, **more):
 def attempt(make, *arguments):
     """What it makes, or None where a formula says things in words, or a letter in it has no number."""
     try:
-        return make(*arguments)
+        with np.errstate(all="ignore"):  # NaN and infinities are shown as what they are
+            return make(*arguments)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None

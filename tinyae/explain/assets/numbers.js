@@ -249,6 +249,7 @@ function pictureText(value) {
   if (shape.length === 4 && shape[0] > 1) texts.push("[0, :, :, :]");
   if (shape.length === 4 && shape[3] > 1) texts.push(`${shape[3] > 8 ? "its first 8" : "the"} channels side by side`);
   if (isInBlocks(value)) texts.push("each square the mean of a block");
+  if (badText(value)) texts.push("pink: not finite");
   return texts.length ? `Picture: ${texts.join(", ")}.` : null;
 }
 

@@ -30,7 +30,7 @@ function part(heading, ...children) {
 
 function drawForward(step, view) {
   const output = view.values[step.output.value];
-  const made = [part("The formula", formula(step.formula), step.told ? el("p", { class: "small" }, `with ${step.told}`) : null)];
+  const made = [part("The formula", step.formula ? formula(step.formula) : el("p", {}, "This operation comes without a formula."), step.told ? el("p", { class: "small" }, `with ${step.told}`) : null)];
   if (step.filled) made.push(part(step.filled[1] ? "The same with its numbers" : "The same with its settings", withNumbers(step.filled, output, view.hidden)));
   made.push(part("What goes in", el("div", { class: "cards" },
     step.inputs.map(({ symbol, value }) => card(symbol, view.values[value])))));
