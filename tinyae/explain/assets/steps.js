@@ -18,6 +18,9 @@ function drawStep(step, count, view) {
     el("p", { class: "sentence" }, step.sentence),
   ];
   if (step.about) made.push(el("p", { class: "about" }, step.about));
+  if (step.phase !== "update" && step.ran !== "definition") {
+    made.push(el("p", { class: "small" }, "Computed by ", el("code", {}, step.ran), ", a faster form of the same operation."));
+  }
   return made.concat({ forward: drawForward, backward: drawBackward, update: drawUpdate }[step.phase](step, view));
 }
 
