@@ -277,13 +277,14 @@ def test_the_example_is_what_python_prints(address):
 
 
 def test_the_first_elements_by_hand_are_those_that_python_prints():
-    said = {s.name: example_of(s).by_hand for s in OPERATION_PAGES}
+    examples = {s.name: example_of(s) for s in OPERATION_PAGES}
+    said = {name: example.by_hand for name, example in examples.items()}
     assert said["affine"][0] == r"Y_{00} = 2 \cdot (-2) + (-2.6) \cdot (-0.9) + 0.4 \cdot 0.2 + (-0.3) = -1.88"
     assert sum(len(by_hand) >= 2 for by_hand in said.values()) >= 35
-    for subject in OPERATION_PAGES:
-        printed = " ".join(text for _, text in example_of(subject).lines)
+    for name, example in examples.items():
+        printed = " ".join(text for _, text in example.lines)
         numbers = [float(number) for number in re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", printed)]
-        for latex in said[subject.name]:
+        for latex in said[name]:
             value = latex.rpartition("=")[2]
             value = float(re.sub(r"\\times 10\^\{(-?\d+)\}", r"e\1", value).replace(" ", ""))
             assert any(abs(value - number) <= 6e-4 * abs(value) + 6e-5 for number in numbers), latex

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..filling import Filled
+from ..filling import Filled, attempt
 from ..trace import trace
 
 SEED = 3
@@ -200,9 +200,20 @@ def operation_example(cls):
     return session.example
 
 
+class First(Filled):
+    """Formulas with numbers in them, of the first element of a result alone."""
+
+    def both(self, make, result):
+        found = attempt(make)
+        if found is None or found[0] is None or result.size == 0:
+            return None, None
+        first = (0,) * result.ndim
+        return None, [attempt(found[0].element, found[1], first, result[first])]
+
+
 def first_elements(tape, cls):
     """The formula, and each rule, of the first element of its result with the numbers in it, where that says something."""
-    filled, found = Filled(room=10_000), []
+    filled, found = First(room=10_000), []
     for step in tape.steps():
         if step.operation is cls and step.phase == "forward":
             found.append(filled.forward(step)[1])

@@ -7,6 +7,7 @@ From there the names are followed through ``kernels/``: a name ``loops.FILE.FUNC
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 
 from .cuda import kernels_by_name
 from .source import Place, place_of, source_file
@@ -20,6 +21,7 @@ class Twin:
     kernels: tuple
 
 
+@cache
 def twins_of(thing):
     """{"numba": {"forward": Twin, ...}, "CUDA": {...}} for an operation or an optimizer; a backend without a twin is left out."""
     from ...kernels import cpu, gpu
