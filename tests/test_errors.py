@@ -10,7 +10,9 @@ def test_every_error_is_ours_and_a_built_in_one():
     for cls in vars(errors).values():
         if isinstance(cls, type) and cls is not errors.TinyaeError:
             assert issubclass(cls, errors.TinyaeError)
-            assert issubclass(cls, (ValueError, TypeError, RuntimeError, ImportError, OSError, MemoryError))
+            assert issubclass(
+                cls, (ValueError, TypeError, RuntimeError, ImportError, OSError, MemoryError, ArithmeticError)
+            )
 
 
 def test_the_nearest_name_comes_first():
