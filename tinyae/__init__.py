@@ -19,7 +19,7 @@ from .compression import compress, decompress
 from .context import manual_seed, no_grad, use_kernels
 from .data import batches
 from .evaluation import Evaluation, cluster_codes, clustering_accuracy, evaluate, map_codes, nearest
-from .explain import find_nan, trace
+from .explain import explain_step, find_nan, trace
 from .failures import CollapseWarning
 from .functional import (
     avg_pool2d,
@@ -217,6 +217,7 @@ __all__ = [
     "decompress",
     "elu",
     "evaluate",
+    "explain_step",
     "find_nan",
     "fit",
     "gaussian_kl",

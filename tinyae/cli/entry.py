@@ -27,6 +27,7 @@ IN_ORDER = (
     "compressing",
     "text",
     "explaining",
+    "descending",
     "reading",
     "about",
 )  # the files with the commands; so they stand in the help

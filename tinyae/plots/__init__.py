@@ -1,5 +1,6 @@
 """Pictures of training and of what was learnt, drawn with Matplotlib, which is imported only when one is drawn."""
 
+from .anatomy import draw_anatomy
 from .anomalies import draw_scores, draw_worst
 from .denoising import draw_denoised
 from .examples import draw_confusion, draw_image, draw_reconstructions, is_images
@@ -10,12 +11,16 @@ from .maps import draw_code_maps
 from .neighbours import draw_neighbours
 from .overfitting import draw_overfitting
 from .rates import draw_rates
+from .surfaces import animate_descent, draw_descent
 
 __all__ = [
+    "animate_descent",
+    "draw_anatomy",
     "draw_code_maps",
     "draw_comparison",
     "draw_confusion",
     "draw_denoised",
+    "draw_descent",
     "draw_filters",
     "draw_gradients",
     "draw_image",

@@ -4,6 +4,7 @@ from .anomalies import find_anomalies, report_anomalies
 from .comparing import compare, comparison_table
 from .compressing import compress, decompress, report_compression, report_decompression
 from .denoising import denoise, report_denoising
+from .descending import descend_run, descend_table
 from .evaluating import evaluate, report_evaluation
 from .explaining import explain, report_explanation
 from .inspecting import inspect
@@ -17,7 +18,7 @@ from .training import resume, train
 from .using import reconstruct
 
 __all__ = [
-    "compare", "comparison_table", "compress", "decompress", "denoise", "evaluate", "explain", "find_anomalies", "inspect",
+    "compare", "comparison_table", "compress", "decompress", "denoise", "descend_run", "descend_table", "evaluate", "explain", "find_anomalies", "inspect",
     "map_run", "overfit", "overfitting_table", "rates", "rates_table", "reconstruct", "report", "report_anomalies",
     "report_compression", "report_decompression", "report_denoising", "report_evaluation", "report_explanation", "report_inspection",
     "report_map", "report_search", "resume", "search", "search_text", "text_report", "train",

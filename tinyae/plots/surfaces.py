@@ -1,0 +1,152 @@
+"""Paths of optimizers on a surface: a picture, and an animation."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ..files import write_whole
+from .figure import new_figure, save_figure
+
+# colours that the colour-blind can tell apart (Okabe and Ito), and a line and a mark for those who see none
+STYLES = {
+    "gd": ("#000000", "-", "o"),
+    "momentum": ("#D55E00", (0, (5, 1.5)), "s"),
+    "nesterov": ("#0072B2", (0, (1.2, 1.2)), "^"),
+    "adam": ("#CC2F88", (0, (6, 1.5, 1.2, 1.5)), "D"),
+}
+LEVELS, MARKS = 18, 8  # contours; marks along a path
+DPI, LAST = 80, 12  # of an animation; how many frames its end is shown for
+
+
+def draw_descent(surface, descents, path, heights=None):
+    """The paths on the surface, and beside it the loss by step. Returns the figure; with ``path`` None it is not written.
+
+    ``surface`` and ``descents`` as ``explain.surfaces`` has them; ``heights`` (a, b, loss (B, A)) if they are known.
+    """
+    figure, left, right = prepared(surface, descents, heights or surface.heights())
+    for descent in descents:
+        draw_path(left, descent, len(descent.points) - 1)
+        draw_losses(right, descent, len(descent.points) - 1)
+    if path is not None:
+        save_figure(figure, path)
+    return figure
+
+
+def animate_descent(surface, descents, path, heights=None, frames=40):
+    """The same as an animated GIF of about so many frames: the four walk at the same time, step by step."""
+    from matplotlib.animation import PillowWriter
+
+    figure, left, right = prepared(surface, descents, heights or surface.heights())
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # nothing may move from frame to frame
+    steps = descents[0].steps
+    counter = right.text(0.98, 0.97, "", transform=right.transAxes, ha="right", va="top")
+    writer = PillowWriter(fps=8)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "descent.gif"
+        with writer.saving(figure, file, DPI):
+            for step in shown_steps(steps, frames):
+                lines = []
+                for descent in descents:
+                    lines += draw_path(left, descent, step, end=True)
+                    lines += draw_losses(right, descent, step)
+                counter.set_text(f"step {step}")
+                for _ in range(LAST if step == steps else 1):
+                    writer.grab_frame()
+                for line in lines:
+                    line.remove()
+        write_whole(path, file.read_bytes())
+
+
+def shown_steps(steps, frames):
+    """Which steps an animation shows: the first ones all, for there most happens, then in equal strides to the last."""
+    if steps < frames:
+        return list(range(steps + 1))
+    first = frames // 4
+    return sorted({*range(first), *np.linspace(first, steps, frames - first).round().astype(int).tolist()})
+
+
+def prepared(surface, descents, heights):
+    """The figure with contours, start, axes and legend, still without the paths."""
+    figure = new_figure(11, 5.2)
+    left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
+    draw_surface(figure, left, surface, heights, descents[0].points[0])
+    right.set(xlabel="step", yscale="log", xlim=(0, descents[0].steps))
+    right.set_title("loss, step by step", fontsize=10)
+    shown = np.concatenate([positive(descent.losses) for descent in descents])
+    highest = min(shown.max(), 10 * heights[2].max())  # a path that leaves for infinity leaves the picture too
+    right.set_ylim(max(shown.min(), highest * 1e-8) * 0.7, highest * 1.5)
+    right.grid(alpha=0.3)
+    right.xaxis.get_major_locator().set_params(integer=True)
+    left.set_title("the same start, each by the exact gradient where it stands", fontsize=10)
+    handles = [left.plot([], [], **style(descent), label=words(descent))[0] for descent in descents]
+    named = left.get_legend_handles_labels()[0]
+    handles += [handle for handle in named if handle not in handles]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, handlelength=4)
+    note = f"\n{surface.note}" if surface.note else ""
+    figure.suptitle(f"{' and '.join([', '.join(d.label for d in descents[:-1]), descents[-1].label][len(descents) < 2:])}"
+                    f" on {surface.about}{note}", fontsize=11)  # fmt: skip
+    return figure, left, right
+
+
+def draw_surface(figure, axis, surface, heights, start):
+    """Contours at equal steps of the logarithm, the bottoms, the real training's path, the start."""
+    a, b, losses = heights
+    high = losses.max()
+    levels = np.geomspace(max(losses.min(), high * 1e-4), high, LEVELS)
+    drawn = np.clip(losses, levels[0], levels[-1])
+    shaded = axis.contourf(a, b, drawn, levels, cmap="Greys", norm="log", alpha=0.45)
+    axis.contour(a, b, drawn, levels, colors="0.55", linewidths=0.6)
+    bar = figure.colorbar(shaded, ax=axis, fraction=0.05)
+    bar.ax.set_title("loss", fontsize=10)
+    bar.set_ticks(levels[::3], labels=[f"{level:.2g}" if level < 100 else f"{level:.0f}" for level in levels[::3]])
+    bar.minorticks_off()
+    if len(surface.trained):
+        axis.plot(*surface.trained.T, color="white", linewidth=3.5)
+        axis.plot(*surface.trained.T, color="0.45", linewidth=1.2, label="the real training, in all weights")
+    for i, bottom in enumerate(surface.bottoms):
+        label = None if i else "the trained weights" if len(surface.trained) else "smallest loss"
+        axis.plot(
+            *bottom, "*", color="white", markeredgecolor="black", markersize=15, zorder=4, label=label, linestyle=""
+        )
+    axis.plot(*start, "X", color="white", markeredgecolor="black", markersize=11, zorder=6)
+    axis.annotate("start", start, xytext=(-9, 0), textcoords="offset points", ha="right", va="center", zorder=7)
+    axis.set(
+        xlabel=surface.axes[0], ylabel=surface.axes[1], xlim=surface.window[:2], ylim=surface.window[2:], aspect="equal"
+    )
+
+
+def draw_path(axis, descent, step, end=False):
+    """The first steps of a path, with marks along it; in an animation with a large mark where it stands. The lines drawn."""
+    points = descent.points[: step + 1]
+    lines = axis.plot(*points.T, **style(descent), markevery=max(1, len(descent.points) // MARKS), zorder=5)
+    if end:
+        look = style(descent) | {"markersize": 9, "markeredgecolor": "white"}
+        lines += axis.plot(*points[-1:].T, **look, zorder=6)
+    return lines
+
+
+def draw_losses(axis, descent, step):
+    """The losses of the first steps."""
+    losses = positive(descent.losses[: step + 1])
+    return axis.plot(losses, **style(descent), markevery=max(1, len(descent.losses) // MARKS))
+
+
+def style(descent):
+    """How an optimizer is drawn everywhere."""
+    colour, line, mark = STYLES[descent.name]
+    return {"color": colour, "linestyle": line, "marker": mark, "markersize": 5, "linewidth": 1.6}
+
+
+def words(descent):
+    """An optimizer for the legend: its learning rate, and how far it got."""
+    steps = len(descent.points) - 1
+    if steps < descent.steps:
+        return f"{descent.label}, learning rate {descent.lr:g}: too large, infinite after {steps + 1} steps"
+    return f"{descent.label}, learning rate {descent.lr:g}: loss {descent.losses[-1]:.2g} after {steps} steps"
+
+
+def positive(losses):
+    """What can be drawn on a logarithmic axis: nothing is at or below 0."""
+    return np.maximum(losses, 1e-30)
