@@ -1,7 +1,6 @@
 """Paths of optimizers on a surface: a picture, and an animation."""
 
-import tempfile
-from pathlib import Path
+import io
 
 import numpy as np
 
@@ -16,7 +15,7 @@ STYLES = {
     "adam": ("#CC2F88", (0, (6, 1.5, 1.2, 1.5)), "D"),
 }
 LEVELS, MARKS = 18, 8  # contours; marks along a path
-DPI, LAST = 80, 12  # of an animation; how many frames its end is shown for
+DPI, FRAME, END = 80, 120, 2500  # of an animation; how long a frame and its last one are shown, in milliseconds
 
 
 def draw_descent(surface, descents, path, heights=None):
@@ -33,30 +32,32 @@ def draw_descent(surface, descents, path, heights=None):
     return figure
 
 
-def animate_descent(surface, descents, path, heights=None, frames=40):
-    """The same as an animated GIF of about so many frames: the four walk at the same time, step by step."""
-    from matplotlib.animation import PillowWriter
-
+def animate_descent(surface, descents, path, heights=None, frames=60):
+    """The same as an animated GIF of about so many frames: all walk at the same time, step by step."""
     figure, left, right = prepared(surface, descents, heights or surface.heights())
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # nothing may move from frame to frame
-    steps = descents[0].steps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    still = canvas.copy_from_bbox(figure.bbox)  # all that does not move is drawn once
     counter = right.text(0.98, 0.97, "", transform=right.transAxes, ha="right", va="top")
-    writer = PillowWriter(fps=8)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "descent.gif"
-        with writer.saving(figure, file, DPI):
-            for step in shown_steps(steps, frames):
-                lines = []
-                for descent in descents:
-                    lines += draw_path(left, descent, step, end=True)
-                    lines += draw_losses(right, descent, step)
-                counter.set_text(f"step {step}")
-                for _ in range(LAST if step == steps else 1):
-                    writer.grab_frame()
-                for line in lines:
+    pictures, shown = [], shown_steps(descents[0].steps, frames)
+    for step in shown:
+        canvas.restore_region(still)
+        counter.set_text(f"step {step}")
+        right.draw_artist(counter)
+        for axis, draw in ((left, draw_walker), (right, draw_losses)):
+            for descent in descents:
+                for line in draw(axis, descent, step):
+                    axis.draw_artist(line)
                     line.remove()
-        write_whole(path, file.read_bytes())
+        pictures.append(Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB").quantize(128))
+    durations = [FRAME] * (len(shown) - 1) + [END]
+    buffer = io.BytesIO()
+    pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+    write_whole(path, buffer.getvalue())
 
 
 def shown_steps(steps, frames):
@@ -78,6 +79,10 @@ def prepared(surface, descents, heights):
     highest = min(shown.max(), 10 * heights[2].max())  # a path that leaves for infinity leaves the picture too
     right.set_ylim(max(shown.min(), highest * 1e-8) * 0.7, highest * 1.5)
     right.grid(alpha=0.3)
+    if highest < 100 * shown.min():  # too few powers of ten to read by
+        right.yaxis.set_major_formatter("{x:g}")
+        right.yaxis.set_minor_formatter("{x:g}")
+        right.tick_params(axis="y", which="minor", labelsize=8)
     right.xaxis.get_major_locator().set_params(integer=True)
     left.set_title("the same start, each by the exact gradient where it stands", fontsize=10)
     handles = [left.plot([], [], **style(descent), label=words(descent))[0] for descent in descents]
@@ -85,8 +90,9 @@ def prepared(surface, descents, heights):
     handles += [handle for handle in named if handle not in handles]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, handlelength=4)
     note = f"\n{surface.note}" if surface.note else ""
-    figure.suptitle(f"{' and '.join([', '.join(d.label for d in descents[:-1]), descents[-1].label][len(descents) < 2:])}"
-                    f" on {surface.about}{note}", fontsize=11)  # fmt: skip
+    names = [descent.label for descent in descents]
+    who = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    figure.suptitle(f"{who[0].upper()}{who[1:]} on {surface.about}{note}", fontsize=11)
     return figure, left, right
 
 
@@ -117,14 +123,16 @@ def draw_surface(figure, axis, surface, heights, start):
     )
 
 
-def draw_path(axis, descent, step, end=False):
-    """The first steps of a path, with marks along it; in an animation with a large mark where it stands. The lines drawn."""
+def draw_path(axis, descent, step):
+    """The first steps of a path, with marks along it. The lines drawn."""
     points = descent.points[: step + 1]
-    lines = axis.plot(*points.T, **style(descent), markevery=max(1, len(descent.points) // MARKS), zorder=5)
-    if end:
-        look = style(descent) | {"markersize": 9, "markeredgecolor": "white"}
-        lines += axis.plot(*points[-1:].T, **look, zorder=6)
-    return lines
+    return axis.plot(*points.T, **style(descent), markevery=max(1, len(descent.points) // MARKS), zorder=5)
+
+
+def draw_walker(axis, descent, step):
+    """The same, with a large mark where it stands."""
+    look = style(descent) | {"markersize": 9, "markeredgecolor": "white", "linestyle": ""}
+    return draw_path(axis, descent, step) + axis.plot(*descent.points[: step + 1][-1:].T, **look, zorder=6)
 
 
 def draw_losses(axis, descent, step):
