@@ -187,7 +187,7 @@ def valley(seed=0):
 def saddle(seed=0):
     """A saddle: at (0, 0) the gradient is 0, and yet it is no minimum; the start is close to the ridge that leads there."""
     return Surface(
-        "saddle", "a saddle at (0, 0) between two bottoms", saddle_loss, (-2.0, 0.005), (-2.4, 1.2, -1.5, 1.5),
+        "saddle", "a saddle at (0, 0) between two bottoms", saddle_loss, (-2.0, 0.005), (-2.8, 1.2, -1.5, 1.5),
         {"gd": 0.1, "momentum": 0.03, "nesterov": 0.03, "adam": 0.1}, 80, bottoms=((0.0, -1.0), (0.0, 1.0)),
         note="the start is 0.005 beside the ridge",
     )  # fmt: skip

@@ -31,11 +31,16 @@ def draw_anatomy(explained, path=None):
             draw(axis, explained.rows, "values", name, label, look)
         if explained.switches and lines[0][0] in ("delta_theta", "theta"):
             draw(axis, explained.rows, "changed", lines[0][0], explained.switches, LOOKS[1])
-        if lines:
-            axis.legend(fontsize=8)
-        else:
+        if not axis.get_lines():
             axis.set_axis_off()
             axis.set_title("")
+        elif len(lines) > 1 or title == "squares of the gradient":
+            axis.legend(fontsize=8)
+        if title == "squares of the gradient" and any(max(line.get_ydata()) > 0 for line in axis.get_lines()):
+            axis.set_yscale("log")  # v and v corrected are far apart at first
+    if explained.switches:
+        handles = figure.axes[2].get_lines()
+        figure.legend(handles, ["as it was", explained.switches], loc="outside lower center", ncols=2)
     for axis in figure.axes[2:]:
         axis.set_xlabel("step")
     place = f"[{', '.join(map(str, explained.index))}]" if explained.index else ""

@@ -84,7 +84,7 @@ def prepared(surface, descents, heights):
         right.yaxis.set_minor_formatter("{x:g}")
         right.tick_params(axis="y", which="minor", labelsize=8)
     right.xaxis.get_major_locator().set_params(integer=True)
-    left.set_title("the same start, each by the exact gradient where it stands", fontsize=10)
+    left.set_title("from the same start, by exact gradients", fontsize=10)
     handles = [left.plot([], [], **style(descent), label=words(descent))[0] for descent in descents]
     named = left.get_legend_handles_labels()[0]
     handles += [handle for handle in named if handle not in handles]
