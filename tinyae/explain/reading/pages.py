@@ -143,8 +143,8 @@ def letters_of(cls):
     said = []
     for name, letters in cls.letters.items():
         found = [tex(letter) for letter in letters_in(letters) if letter]
-        said.append(f"{', '.join(found)}: {name if ' ' in name else f'<code>{name}</code>'}")
-    return "; ".join(said)
+        said.append(f"{', '.join(found)} for {name if ' ' in name else f'<code>{name}</code>'}")
+    return f"Other letters: {'; '.join(said)}." if said else ""
 
 
 def called_functions(subject):
