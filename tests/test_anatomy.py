@@ -166,6 +166,33 @@ def test_without_a_trace_the_last_step_is_read_from_the_state():
         ta.explain_step(adam, 0, 0)
 
 
+@pytest.mark.parametrize("g", [np.nan, np.inf, 0.0])
+def test_numbers_that_are_none_are_shown(g, tmp_path):
+    w = ta.Tensor(3.0, requires_grad=True)
+    adam = ta.Adam([w], 0.1)
+    with ta.trace(phases="update"), np.errstate(all="ignore"):
+        w.grad = np.array(g, np.float32)
+        adam.step()
+    explained = ta.explain_step(adam, w, (), eps_inside=True, bias_correction=False)
+    shown = {"nan": "NaN", "inf": "∞", "0.0": "0"}[str(g)]
+    assert f"= {shown}   (running mean of the gradient)" in explained.text() and explained.html()
+    assert np.array_equal(explained.rows[0].values["theta"], w.data[()], equal_nan=True)
+
+
+def test_wherever_the_parameter_is(backend):
+    w = ta.Tensor(np.ones((3, 2), np.float32), requires_grad=True).to(backend)
+    optimizer = ta.RMSProp([w], 0.1)
+    (w * w).sum().backward()
+    optimizer.step()
+    alone = ta.explain_step(optimizer, w, (1, 1)).rows[0].values
+    with ta.trace():
+        optimizer.zero_grad()
+        (w * w).sum().backward()
+        optimizer.step()
+    traced = ta.explain_step(optimizer, w, (1, 1)).rows[0].values
+    assert alone["theta"] == traced["theta_before"] and traced["theta"] == w.numpy()[1, 1]
+
+
 def test_what_is_not_known_is_not_made_up():
     w = ta.Tensor([3.0], requires_grad=True)
     sgd = ta.SGD([w], 0.1, weight_decay=0.5)

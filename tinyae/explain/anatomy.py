@@ -349,5 +349,6 @@ def run_changed(columns, rows):
         for column in columns:
             number = row.values[column.name] if column.kept or not column.formula else column.value(known)
             values[column.name] = known[column.name.removesuffix("_decayed")] = number
-        theta = values["theta"] = known["theta"] + values["delta_theta"]
+        with np.errstate(all="ignore"):
+            theta = values["theta"] = known["theta"] + values["delta_theta"]
         row.changed.update(values)

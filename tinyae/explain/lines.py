@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import RangeError
 from .evaluate import evaluate
 from .formula import parse
+from .numbers import digits
 
 NAMES = {  # a letter, and what it is called in ``update``
     r"\theta": "theta", "g": "g", "m": "m", "v": "v", "G": "G", "s": "s", r"\hat m": "m_hat", r"\hat v": "v_hat",
@@ -70,15 +71,16 @@ class Column:
         if any(number is None for number in needed):
             return None
         if self.right in COMPUTED:
-            return COMPUTED[self.right](SimpleNamespace(**known))
+            with np.errstate(all="ignore"):  # what is infinite is shown
+                return COMPUTED[self.right](SimpleNamespace(**known))
         found = evaluate(parse(f"y = {self.right}"), by_letter(known))  # an optimizer of the user's own
         return known["theta" if known["theta"] is not None else "g"].dtype.type(found)
 
     def with_numbers(self, known, result):
         """The formula, and the same with numbers, as LaTeX."""
         values = {letter: number for letter, number in by_letter(known).items() if number is not None}
-        filled = parse(f"y = {self.right}").with_numbers(values, result).removeprefix("y = ")
-        return f"{self.formula} = {filled}"
+        filled = parse(f"y = {self.right}").with_numbers(values).removeprefix("y = ")
+        return f"{self.formula} = {filled}" + (f" = {digits(result)}" if filled != digits(result) else "")
 
 
 def by_letter(known):
