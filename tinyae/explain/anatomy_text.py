@@ -7,7 +7,7 @@ from .plain import plain
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:1rem;color:#222;background:#fff}table{border-collapse:collapse;margin:.5rem 0}
 th,td{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #8884;white-space:nowrap}.wide{overflow-x:auto}
-th small{display:block;font-weight:normal;white-space:normal;min-width:6em}h1{font-size:1.15rem}h2{font-size:1rem}
+th small{display:block;font-weight:normal;white-space:normal;min-width:6em}li{margin:.35rem 0}h1{font-size:1.15rem}h2{font-size:1rem}
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#1b1b1b}}"""
 SETTING = "for(const e of document.querySelectorAll('[data-tex]'))katex.render(e.dataset.tex,e,{throwOnError:false})"
 
