@@ -88,7 +88,8 @@ Reshape Dropout GaussianNoise MaskingNoise SaltAndPepper DenoisingAutoencoder Sp
 ContractiveAutoencoder Sequential GradientDescent SGD Momentum Adam Autoencoder fit EarlyStopping StopAtLoss Callback L1 L2
 check_gradients save load datasets batches History Conv2D Conv2DTranspose MaxPool2D AvgPool2D GlobalAvgPool2D UpSampling2D BatchNorm
 ZeroPad2D Crop2D conv2d conv2d_transpose conv_block max_pool2d avg_pool2d upsample_nearest upsample_bilinear pad2d batch_norm
-evaluate Evaluation cluster_codes clustering_accuracy map_codes nearest psnr ssim InvariantAutoencoder""".split()  # noqa: SIM905
+evaluate Evaluation cluster_codes clustering_accuracy map_codes nearest psnr ssim InvariantAutoencoder trace
+find_nan explain_step""".split()  # noqa: SIM905
 
 
 @pytest.mark.parametrize("name", PROMISED)

@@ -153,4 +153,5 @@ def looking(model: ta.Module, x: ta.Tensor, optimizer: ta.Optimizer) -> str:
     worst: float = max(value.high for value in first.inputs)
     right: bool = bool(first.check(seed=1))
     tape.save("steps.html", overwrite=True)
-    return tape.text() + tape.note + str((names, worst, right, first.file, first.line, first.symbols))
+    told: str = ta.explain_step(optimizer, x, (0, 0), steps=3, bias_correction=False).text()
+    return tape.text() + tape.note + str((names, worst, right, told, first.file, first.line, first.symbols))

@@ -7,9 +7,11 @@ NaN.
 """
 
 from contextvars import Token
-from typing import Any
+from typing import Any, TypeVar
 
 from .context import observing
+
+W = TypeVar("W", bound="Watcher")
 
 
 class Observer:
@@ -74,7 +76,7 @@ class Watcher(Observer):
     def __init__(self) -> None:
         self._tokens: list[Token[Any]] = []
 
-    def __enter__(self):
+    def __enter__(self: W) -> W:
         outer = observing.get()
         if outer is not None and not isinstance(outer, (Watcher, Both)):
             outer.give_up("is looked at from inside, by a trace or by find_nan")

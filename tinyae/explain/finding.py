@@ -38,7 +38,7 @@ class find_nan(Watcher):
         self._given: Any = ()
         self._before: list[Any] = []
 
-    def __enter__(self):
+    def __enter__(self) -> "find_nan":
         self._before.append(np.seterr(all="ignore"))  # NumPy's own warnings would come too, and name no operation
         return super().__enter__()
 

@@ -20,7 +20,7 @@ def draw_anatomy(explained, path=None):
          [("g", "g")] + [(c.name, c.name) for c in kept if is_first(c)]),
         ("squares of the gradient", [(c.name, c.name) for c in kept if not is_first(c)]
          + [("v_hat", "v corrected")] * ("v_hat" in explained.rows[0].values)),
-        ("step", [("delta_theta", "step")]),
+        ("the step: how far the weight is moved", [("delta_theta", "step")]),
         ("weight, after the step", [("theta", "weight")]),
     ]  # fmt: skip
     for axis, (title, lines) in zip(axes, panels):
