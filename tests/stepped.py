@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 import tinyae as ta
-from tinyae.explain import page
+from tinyae.explain.stepper import page
 
 
 def meeting():

@@ -5,10 +5,10 @@ import pytest
 
 import tinyae as ta
 from tinyae.errors import RangeError
-from tinyae.explain.binding import bindings, formula_of, of_step, pull_values, rule, symbols
-from tinyae.explain.evaluate import evaluate, evaluate_all
-from tinyae.explain.formula import parse
-from tinyae.explain.numbers import digits, matrix
+from tinyae.explain.formulas.binding import bindings, formula_of, of_step, pull_values, rule, symbols
+from tinyae.explain.formulas.evaluate import evaluate, evaluate_all
+from tinyae.explain.formulas.formula import parse
+from tinyae.explain.formulas.numbers import digits, matrix
 from tinyae.ops import OPERATIONS
 
 FORMULAS = [op.formula for op in OPERATIONS.values() if op.__module__.startswith("tinyae")]

@@ -1,4 +1,4 @@
-r"""Every formula and every vjp rule, computed by the evaluator of ``explain/evaluate.py``, against the code beside it.
+r"""Every formula and every vjp rule, computed by the evaluator of ``explain/formulas/evaluate.py``, against the code beside it.
 
 No operation is exempt. Two things are decided and not computed, and the docstrings say so: what is done where a formula means
 nothing (the logarithm of 0), and the rule of straight_through, which is none of its formula's derivatives.
@@ -14,10 +14,10 @@ import pytest
 import tinyae
 import tinyae.models  # noqa: F401  some have an operation of their own
 from tinyae.errors import RangeError
-from tinyae.explain import evaluate as evaluator
-from tinyae.explain.binding import bindings, formula_of, letter, pull_values, pulled, rule, symbols
-from tinyae.explain.evaluate import evaluate
-from tinyae.explain.formula import parse
+from tinyae.explain.formulas import evaluate as evaluator
+from tinyae.explain.formulas.binding import bindings, formula_of, letter, pull_values, pulled, rule, symbols
+from tinyae.explain.formulas.evaluate import evaluate
+from tinyae.explain.formulas.formula import parse
 from tinyae.ops import OPERATIONS, Op
 from tinyae.tape import unbroadcast
 
@@ -111,9 +111,9 @@ def test_the_evaluator_stands_on_its_own():
                     "letters",
                     "errors",
                 }
-                if node.level == 1 and f"tinyae.explain.{node.module}" not in seen:
-                    open_.append(inspect.importlib.import_module(f"tinyae.explain.{node.module}"))
-    assert "tinyae.explain.grid" in seen
+                if node.level == 1 and f"tinyae.explain.formulas.{node.module}" not in seen:
+                    open_.append(inspect.importlib.import_module(f"tinyae.explain.formulas.{node.module}"))
+    assert "tinyae.explain.formulas.grid" in seen
 
 
 @pytest.mark.parametrize("name", FORMULA_CASES)

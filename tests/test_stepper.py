@@ -12,8 +12,9 @@ import pytest
 import tinyae as ta
 from tinyae import runs
 from tinyae.errors import FileWriteError, RangeError
-from tinyae.explain import contents, example, page, text
-from tinyae.explain.plain import plain
+from tinyae.explain import example
+from tinyae.explain.formulas.plain import plain
+from tinyae.explain.stepper import contents, page, text
 from tinyae.ops.op import OPERATIONS
 
 from .conftest import tinyae

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import tinyae as ta
-from tinyae.explain import example, page
-from tinyae.explain.contents import SMALL
+from tinyae.explain import example
+from tinyae.explain.stepper import page
+from tinyae.explain.stepper.contents import SMALL
 
 from .stepped import images, meeting, values_of
 

@@ -2,8 +2,8 @@
 
 import html as escaping
 
-from .page import HEIGHT, katex_style, licences, scripts
-from .plain import plain
+from .formulas.plain import plain
+from .stepper.page import HEIGHT, katex_style, licences, scripts
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:1rem;color:#222;background:#fff}table{border-collapse:collapse;margin:.5rem 0}
 th,td{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #8884;white-space:nowrap}.wide{overflow-x:auto}

@@ -86,24 +86,24 @@ class Trace(Watcher):
 
     def text(self) -> str:
         """All steps, to be read in a terminal."""
-        from .text import text
+        from .stepper.text import text
 
         return text(self)
 
     def html(self) -> str:
         """All steps as one page that works offline: the graph, the formulas, the numbers, step by step."""
-        from .page import html
+        from .stepper.page import html
 
         return html(self)
 
     def save(self, path: Any, overwrite: bool = False) -> None:
         """Write the page to a file; one that exists is kept, unless ``overwrite``."""
-        from .page import save
+        from .stepper.page import save
 
         save(self, path, overwrite)
 
     def _repr_html_(self) -> str:
-        from .page import notebook_html
+        from .stepper.page import notebook_html
 
         return notebook_html(self)
 

@@ -22,7 +22,7 @@ returns; gX is always dL/dX, written :math:`\bar X` in a formula. The rule under
 An operation knows only arrays. It is run and recorded by ``apply.py``; its gradients are checked,
 summed over broadcast axes and accumulated by ``tape.py``, once for all operations.
 
-How formulas are written, what stands side by side is multiplied and so on, is said in ``explain/formula.py``, whose
+How formulas are written, what stands side by side is multiplied and so on, is said in ``explain/formulas/formula.py``, whose
 evaluator computes each of them: a test holds every formula and every rule to the code below it. ``letters`` says which
 letters stand for attributes, such as s for ``stride``.
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from ..context import manual_seed, use_kernels
 from ..datasets import load as load_data
 from ..errors import known_name, require_integer
-from ..explain import example, example_recipe, page
+from ..explain import example, example_recipe
+from ..explain.stepper import page
 from ..losses import loss_function
 from ..optim import make_optimizer
 from ..recipes import RECIPES, get_recipe

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..filling import Filled, attempt
+from ..stepper.filling import Filled, attempt
 from ..trace import trace
 
 SEED = 3

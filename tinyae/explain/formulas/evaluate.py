@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from ..errors import RangeError
+from ...errors import RangeError
 from .functions import COMPARE, CONSTANTS, FUNCTIONS, REARRANGE, Function
 from .grid import Grid, View, long_axes, unbroadcast
 from .letters import index_letters, key_of, letters_of, name_of, plain_name

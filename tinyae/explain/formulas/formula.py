@@ -1,6 +1,6 @@
 r"""Formulas as data: from LaTeX to a tree that can be computed, printed, and filled with numbers.
 
->>> from tinyae.explain.formula import parse
+>>> from tinyae.explain.formulas.formula import parse
 >>> f = parse(r"Y = X W + b")
 >>> f.left, sorted(f.variables())
 ('Y', ['W', 'X', 'b'])
@@ -45,7 +45,7 @@ The first is what the formula says, the others define letters in it. On the righ
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import RangeError
+from ...errors import RangeError
 from .functions import CONSTANTS, FUNCTIONS, REARRANGE
 from .letters import index_letters, key_of, name_of, plain_name
 from .parsing import LETTER_FUNCTIONS, parse_statements

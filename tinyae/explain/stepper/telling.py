@@ -2,7 +2,7 @@
 
 import re
 
-from ..optim import OPTIMIZERS
+from ...optim import OPTIMIZERS
 
 ROLE = re.compile(r":\w+:`([^`]*)`|``([^`]*)``")  # :math:`x` and ``x`` of the docstrings
 
@@ -44,7 +44,7 @@ def about(step):
 
 def plain_or(found):
     """A role of a docstring as text: formulas respelled, code as it is."""
-    from .plain import plain
+    from ..formulas.plain import plain
 
     return plain(found[1]) if found[1] is not None else found[2]
 

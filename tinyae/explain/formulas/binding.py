@@ -15,8 +15,8 @@ import math
 
 import numpy as np
 
-from ..errors import RangeError
-from ..ops.op import OPERATIONS
+from ...errors import RangeError
+from ...ops.op import OPERATIONS
 from .evaluate import evaluate
 from .formula import Formula, definitions, parse, parse_rule
 from .functions import Function

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ..errors import RangeError
+from ...errors import RangeError
 from .tree import Dots, Negative, Number, Power, latex
 
 CONSTANTS = {"e": math.e, r"\pi": math.pi}

@@ -13,11 +13,11 @@ import re
 from functools import cache
 from pathlib import Path
 
-from ..errors import RangeError
-from ..files import write_whole
+from ...errors import RangeError
+from ...files import write_whole
 from .contents import contents
 
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parents[1] / "assets"
 OWN = ("numbers.js", "graph.js", "steps.js", "predict.js", "page.js")  # in the order in which they need each other
 HEIGHT = 760  # pixels, in a notebook
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..errors import RangeError
+from ...errors import RangeError
 from .parsing import readable
 from .tree import Big, Index, Name, latex
 

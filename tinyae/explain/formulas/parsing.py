@@ -6,7 +6,7 @@ What it reads stands in ``formula.py``, with the conventions. What it does not r
 import re
 from functools import cache
 
-from ..errors import RangeError
+from ...errors import RangeError
 from .tree import (
     Absolute,
     Add,
@@ -96,7 +96,7 @@ class Parser:
         what = self.next() or "its end"
         return RangeError(
             f"formula: '{what}' at place {at} of '{self.text}' is not understood: {why}. "
-            "What can be written is listed in tinyae/explain/formula.py."
+            "What can be written is listed in tinyae/explain/formulas/formula.py."
         )
 
     # ------------------------------------------------------------ from statements down to factors

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .plain import plain
+from ..formulas.plain import plain
 from .sources import shown_name
 from .telling import about, algorithm, attributes, bar, rule_of, sentence, settings_told, stretched, title
 

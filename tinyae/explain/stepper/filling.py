@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 
-from .binding import bindings, formula_of, pull_values, rule
-from .evaluate import evaluate
-from .formula import parse
+from ..formulas.binding import bindings, formula_of, pull_values, rule
+from ..formulas.evaluate import evaluate
+from ..formulas.formula import parse
+from ..formulas.tree import Index, walk
 from .telling import algorithm, settings_told
-from .tree import Index, walk
 
 MATRIX = 144  # numbers of an array that is written into a formula: beyond, there would be little but dots
 ELEMENTS = 64  # numbers of a result of which each has its formula written out

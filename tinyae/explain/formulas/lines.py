@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ..errors import RangeError
+from ...errors import RangeError
 from .evaluate import evaluate
 from .formula import parse
 from .numbers import digits

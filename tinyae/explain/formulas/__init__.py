@@ -1,0 +1,1 @@
+"""Formulas as data: read from LaTeX, computed by an evaluator of their own, written out with numbers."""
