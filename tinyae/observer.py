@@ -6,8 +6,7 @@ at a time, in ``context.observing``, so that looking costs nothing when nobody l
 NaN.
 """
 
-from contextvars import Token
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .context import observing
 
@@ -74,17 +73,20 @@ class Watcher(Observer):
     apart = True
 
     def __init__(self) -> None:
-        self._tokens: list[Token[Any]] = []
+        self._opened: list[bool] = []  # for each ``with`` that it is in: was it not told of things already?
 
     def __enter__(self: W) -> W:
         outer = observing.get()
         if outer is not None and not isinstance(outer, (Watcher, Both)):
             outer.give_up("is looked at from inside, by a trace or by find_nan")
-        self._tokens.append(observing.set(self if outer is None else Both(self, outer)))
+        self._opened.append(not looks_on(self, outer))
+        if self._opened[-1]:
+            observing.set(self if outer is None else Both(self, outer))
         return self
 
     def __exit__(self, *exception: object) -> None:
-        observing.reset(self._tokens.pop())
+        if self._opened.pop():
+            observing.set(without(self, observing.get()))
 
     def note_call(self, function, arguments):
         """A function of the engine is called that is neither an operation nor an update."""
@@ -97,10 +99,9 @@ class Watcher(Observer):
 class Both(Observer):
     """Two that look on: a Watcher, and who was there before it."""
 
-    apart = True
-
     def __init__(self, inner, outer):
         self.inner, self.outer, self.is_graph = inner, outer, outer.is_graph
+        self.apart = inner.apart or outer.apart
 
     def do(self, function, arguments):
         self.inner.note_call(function, arguments)
@@ -113,12 +114,33 @@ class Both(Observer):
         return self.outer.step_of(generator, purpose)
 
 
+def looks_on(watcher, observer):
+    """Is it this one, or one of those together?"""
+    return observer is watcher or (
+        isinstance(observer, Both) and (observer.inner is watcher or looks_on(watcher, observer.outer))
+    )
+
+
+def without(watcher, observer):
+    """Who looks on when this one no longer does. Blocks in generators may end in another order than they began."""
+    if observer is watcher:
+        return None
+    if not isinstance(observer, Both):
+        return observer
+    if observer.inner is watcher:
+        return observer.outer
+    outer = without(watcher, observer.outer)
+    return observer.inner if outer is None else Both(observer.inner, outer)
+
+
 def told(name):
-    """The hook of that name, for both."""
+    """The hook of that name, for both, also when one stops the program: a trace then has the step at which it stopped."""
 
     def hook(self, *arguments):
-        getattr(self.inner, name)(*arguments)
-        getattr(self.outer, name)(*arguments)
+        try:
+            getattr(self.inner, name)(*arguments)
+        finally:
+            getattr(self.outer, name)(*arguments)
 
     return hook
 

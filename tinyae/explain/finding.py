@@ -89,16 +89,31 @@ class find_nan(Watcher):
             f"saved {', '.join(saved) if saved else 'nothing'}."
         )
 
+    def note_update(self, optimizer, pairs):
+        for i, name, array in self._bad_ones(optimizer, pairs, with_gradients=True):
+            raise NotFiniteError(
+                f"find_nan: step {optimizer.t + 1} of {optimizer!r}{users_line()} is given {self._faults(array)}, in {name} of "
+                f"parameter {i}, and no operation in this block has produced it. Look at what was computed before the block, or "
+                "at what else writes into gradients and weights."
+            )
+
     def note_updated(self, optimizer, pairs):
+        for i, name, array in self._bad_ones(optimizer, pairs):
+            tensor = optimizer.params[i]
+            raise NotFiniteError(
+                f"find_nan: step {optimizer.t} of {optimizer!r}{users_line()} is the first to produce "
+                f"{self._faults(array)}, in {name} of parameter {i}, shape {tensor.shape}; its gradient was "
+                f"{self._described_one('', tensor.grad)}."
+            )
+
+    def _bad_ones(self, optimizer, pairs, with_gradients=False):
+        """(number of the parameter, what it is, array) of all of an optimizer's numbers that are not finite."""
+        numbers = {id(tensor): i for i, tensor in enumerate(optimizer.params)}
         for tensor, state in pairs:
-            for name, array in {"the parameter": tensor.data, **state}.items():
+            arrays = {"the gradient": tensor.grad} if with_gradients else {}
+            for name, array in (arrays | {"the parameter": tensor.data, **state}).items():
                 if self._is_bad(array):
-                    i = next(i for i, x in enumerate(optimizer.params) if x is tensor)
-                    raise NotFiniteError(
-                        f"find_nan: step {optimizer.t} of {optimizer!r}{users_line()} is the first to produce "
-                        f"{self._faults(array)}, in {name} of parameter {i}, shape {tensor.shape}; its gradient was "
-                        f"{self._described_one('', tensor.grad)}."
-                    )
+                    yield numbers[id(tensor)], name, array
 
     def _is_bad(self, x):
         array = backend_of(x)

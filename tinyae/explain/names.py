@@ -9,8 +9,18 @@ from typing import Any
 import numpy as np
 
 from ..errors import PACKAGE
+from ..nn.module import Module
 
 EXAMPLES = (PACKAGE + "explain" + PACKAGE[-1] + "example",)  # programs of the package that are there to be looked at
+
+
+class Numbered(str):
+    """A label made of a number, such as ``t3`` or ``gradient of t3``, until the user's own name is known, if there is one."""
+
+
+def gradient_of(label):
+    """The label of a gradient."""
+    return type(label)(f"gradient of {label}")
 
 
 def flat(things):
@@ -19,6 +29,25 @@ def flat(things):
         yield from (
             flat(thing.values() if isinstance(thing, dict) else thing) if isinstance(thing, (tuple, dict)) else (thing,)
         )
+
+
+def rename(steps, names):
+    """Give what has a number for a name the user's name for it, {number: name}, if there is one."""
+    things = [
+        (thing, word, getattr(thing, word))
+        for step in steps
+        for part in [step, *step.pulls, *step.updates]
+        for thing in [part, *flat(vars(part).values())]
+        for word in ("label", "target")
+        if hasattr(thing, word)
+    ]
+    users = {*names.values(), *(str(label) for *_, label in things if not isinstance(label, Numbered))}
+    for thing, word, label in things:
+        if isinstance(label, Numbered):
+            *before, last = label.rpartition(" ")
+            name = names.get(last) or (f"{last}'" if last in users else None)  # a variable may be called t3 too
+            if name is not None:
+                object.__setattr__(thing, word, "".join(before) + name)
 
 
 def users_frame():
@@ -43,7 +72,7 @@ def whole_model(module, frame):
     """The model that a module is called as a part of: the largest of the user's variables that contains it, or itself."""
     found, size = module, 0
     for other in variables(frame).values():
-        if hasattr(other, "named_tensors") and not inspect.isclass(other):
+        if isinstance(other, Module):
             parts = [part for _, part in named_modules(other)]
             if len(parts) > size and any(part is module for part in parts):
                 found, size = other, len(parts)
@@ -95,15 +124,17 @@ def name_of(tensor, model, frame):
         if found is tensor:
             return name
     for found in names.values():
-        if hasattr(found, "named_tensors") and not inspect.isclass(found):
+        if isinstance(found, Module):
             for inner, parameter in found.named_tensors():
                 if parameter is tensor:
                     return inner
-    for name, found in names.items():  # a tensor was made of the user's array
-        alike = isinstance(found, np.ndarray) and found.shape == tensor.shape and tensor.backend.name == "numpy"
-        if alike and np.array_equal(found, tensor.data):
-            return name
-    return None
+    if tensor.requires_grad or tensor.backend.name != "numpy":
+        return None
+    arrays = [(name, found) for name, found in names.items() if isinstance(found, np.ndarray)]
+    alike = [(name, found) for name, found in arrays if np.array_equal(found, tensor.data)]
+    if not alike or not all(np.may_share_memory(found, alike[0][1]) for _, found in alike):
+        return None  # or equal by chance: which of them it was made of, nobody knows
+    return alike[0][0]
 
 
 def variables(frame):

@@ -18,26 +18,27 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import backend_of
-from ..errors import RangeError, brief, known_name, require_integer
+from ..errors import DtypeError, RangeError, brief, known_name, require_integer
 from ..observer import Watcher
 from ..ops.op import OPERATIONS
 from ..tape import add_gradients
 from ..tensor import Tensor
 from .names import (
     ByIdentity,
-    flat,
+    Numbered,
+    gradient_of,
     left_side,
     name_of,
     named_modules,
     ran,
+    rename,
     symbols_of,
     users_frame,
     variables,
     whole_model,
 )
 from .step import Pull, Step, Update
-from .values import Value, value_of
+from .values import Value, is_still, on_host, value_of
 
 PHASES = ("forward", "backward", "update")
 
@@ -51,9 +52,9 @@ class Trace(Watcher):
         self.watch = watch
         self.total = 0  # operations seen: forward, backward and updates
         self._steps: list[Step] = []
-        self._values = ByIdentity()  # Tensor -> (its version, Value)
+        self._values = ByIdentity()  # Tensor -> its Value when it was last seen
         self._sums = ByIdentity()  # Node or leaf -> Value of the gradient that has come together
-        self._numbers = ByIdentity()  # Node -> (number of its step, Values of its inputs, output)
+        self._made = ByIdentity()  # Node -> its forward Step
         self._modules: list[Any] = []  # those that run, the outermost first
         self._model: Any = None  # what the outermost is a part of
         self._inputs: tuple[Value, ...] = ()
@@ -122,20 +123,12 @@ class Trace(Watcher):
         names = {}
         for name, found in variables(frame).items():
             known = self._values.get(found) if isinstance(found, Tensor) else None
-            if known is not None and known[1].kind == "computed":
-                names.setdefault(known[1].label, name)
-        taken = set()
-        for step in self._steps:
-            for part in [step, *step.pulls, *step.updates]:
-                for thing in [part, *flat(vars(part).values())]:
-                    for word in ("label", "target"):
-                        label = getattr(thing, word, None)
-                        *before, last = (label or "").rpartition(" ")
-                        if last in names and id(thing) not in taken:
-                            taken.add(id(thing))
-                            object.__setattr__(thing, word, "".join(before) + names[last])
+            if known is not None and isinstance(known.label, Numbered):
+                names.setdefault(known.label, name)
+        rename(self._steps, names)
 
     def begin(self, op, inputs, attributes):
+        self._finish_backward()  # one that an error has ended
         self._attributes = attributes
         if self._wants("forward"):  # now, for an operation may change what it is given
             place = users_frame()
@@ -148,7 +141,7 @@ class Trace(Watcher):
             return
         definition = OPERATIONS.get(op.name, op)
         number, place = self.total, users_frame()
-        output = self._new(result, f"t{number}", "computed")
+        output = self._new(result, Numbered(f"t{number}"), "computed")
         self._add(
             place, number=number, phase="forward", name=op.name, operation=definition,
             implementation=ran(op, definition), formula=op.formula, inputs=self._inputs,
@@ -156,16 +149,15 @@ class Trace(Watcher):
             output_symbol=left_side(op.formula),
         )  # fmt: skip
         if node is not None:
-            self._numbers[node] = number, self._inputs, output
+            self._made[node] = self._steps[-1]
 
     def note_module(self, module):
-        if not self._modules:
+        if not self._modules and self.total < self.skip + self.limit:
             self._model = whole_model(module, users_frame())
         self._modules.append(module)
 
     def leave_module(self, module):
-        while self._modules and self._modules.pop() is not module:
-            pass
+        self._modules.pop()
         if not self._modules:
             self._model = None
 
@@ -182,7 +174,7 @@ class Trace(Watcher):
         if wanted:
             gY = self._sums.get(node)
             if gY is None:
-                gY = self._array(gradient, f"gradient of {self._label(node)}")
+                gY = self._array(gradient, gradient_of(self._label(node)))
             self._backward = self.total, node, gY, [], -1
 
     def note_share(self, source, gradient, before):
@@ -190,7 +182,7 @@ class Trace(Watcher):
             return
         number, node, gY, pulls, position = self._backward
         position = next(i for i in range(position + 1, len(node.inputs)) if node.inputs[i] is source)
-        label = f"gradient of {self._label(source)}"
+        label = gradient_of(self._label(source))
         share = gY if gradient is not None and gradient is gY.array else self._array(gradient, label)
         earlier = None if before is None else self._sums.get(source) or self._array(before, label)
         after = share if before is None else self._array(before + gradient, label)
@@ -206,14 +198,14 @@ class Trace(Watcher):
             return
         (number, node, gY, pulls, _), self._backward = self._backward, None
         definition = OPERATIONS.get(node.op.name, node.op)
-        source, inputs, output = self._numbers.get(node) or (None, (), None)
-        forward = next((step for step in self._steps if step.number == source), None)
+        forward, known = self._made.get(node), {}
+        if forward is not None:
+            same = ("inputs", "symbols", "output", "attributes", "layer")
+            known = {"source": forward.number} | {name: getattr(forward, name) for name in same}
         self._add(
             users_frame() if forward is None else forward, number=number, phase="backward", name=definition.name,
-            operation=definition, implementation=ran(node.op, definition),
-            formula=None, inputs=inputs, symbols=symbols_of(definition, len(inputs)), output=output,
-            attributes={} if forward is None else forward.attributes, output_symbol=left_side(definition.formula),
-            source=source, gradient=gY, pulls=tuple(pulls), layer="" if forward is None else forward.layer,
+            operation=definition, implementation=ran(node.op, definition), formula=None,
+            output_symbol=left_side(definition.formula), gradient=gY, pulls=tuple(pulls), **({"layer": ""} | known),
         )  # fmt: skip
 
     def note_call(self, function, arguments):
@@ -229,7 +221,7 @@ class Trace(Watcher):
         if wanted:
             pulls = []
             for tensor, gradient in earlier:
-                label = f"gradient of {self._label(tensor)}"
+                label = gradient_of(self._label(tensor))
                 share = self._sums.get(tensor) or self._array(gradient, label)
                 before, after = self._array(tensor.grad, label), self._array(tensor.grad + gradient, label)
                 pulls.append(Pull("", r"\bar\theta + \bar\theta", self._label(tensor), share, before, after))
@@ -247,7 +239,7 @@ class Trace(Watcher):
         if self._wants("update"):
             chosen = [(t, s) for t, s in pairs if self.watch is None or any(t is w for w in self.watch)]
             self._before = [
-                (t, s, self._array(t.grad, f"gradient of {self._label(t)}"), self._value(t, users_frame()),
+                (t, s, self._array(t.grad, gradient_of(self._label(t))), self._value(t, users_frame()),
                  {name: self._array(array, name) for name, array in s.items()})
                 for t, s in chosen
             ]  # fmt: skip
@@ -302,21 +294,26 @@ class Trace(Watcher):
         """The Value of an input: what it was when it was last seen, if it has not changed since."""
         if not isinstance(x, Tensor):
             return value_of(np.asarray(x), f"{x:g}" if isinstance(x, (int, float)) else str(x), "constant")
+        made = self._made.get(x._node) if x._node is not None else None
+        for known in (
+            self._values.get(x),
+            None if made is None else made.output,
+        ):  # or what was written into x, by a step
+            if known is not None and is_still(known, on_host(x.data)):
+                self._values[x] = known
+                return known
         known = self._values.get(x)
-        if known is not None and known[0] == x._version.count:
-            return known[1]
         kind = "computed" if x._node is not None else "leaf" if x._needs_gradient else "constant"
-        return self._new(x, known[1].label if known is not None else self._name(x, place), kind)
+        return self._new(x, known.label if known is not None else self._name(x, place), kind)
 
     def _new(self, tensor, label, kind):
         """The Value of a tensor as it is now."""
-        value = self._array(tensor.data, label, kind)
-        self._values[tensor] = tensor._version.count, value
+        value = self._values[tensor] = self._array(tensor.data, label, kind)
         return value
 
     def _array(self, array, label, kind="computed"):
         """The Value of an array, with its numbers if there is room for them."""
-        host = np.asarray(array) if np.isscalar(array) else backend_of(array).to_host(array)
+        host = on_host(array)
         keep = host.nbytes <= self.memory
         self.memory -= host.nbytes if keep else 0
         return value_of(host, label, kind, keep)
@@ -325,15 +322,15 @@ class Trace(Watcher):
         """What a node's output, or a leaf, is called."""
         if isinstance(source, Tensor):
             return self._value(source, users_frame()).label
-        known = self._numbers.get(source)
-        return f"output of {source.op.name}" if known is None else known[2].label
+        made = self._made.get(source)
+        return f"output of {source.op.name}" if made is None else made.output.label
 
     def _name(self, tensor, place):
         """The name of a tensor, or a number for want of one."""
         name = name_of(tensor, self._model, place)
         if name is None:
             self._others += 1
-            name = f"c{self._others}"
+            name = Numbered(f"c{self._others}")
         return name
 
 
@@ -373,14 +370,24 @@ def trace(
     ------
     RangeError
         A limit below 1, or an unknown phase.
+    DtypeError
+        ``watch`` holds other things than Tensors.
 
-    Inside the block a captured step, and the steps of ``fit``, run as they are written, so that all can be seen.
+    Inside the block a captured step, and the steps of ``fit``, run as they are written, so that all can be seen. What other
+    threads compute is not seen. LBFGS, which looks at the loss several times in a step, has forward and backward steps only.
     """
-    given = (phases,) if isinstance(phases, str) else tuple(phases)
+    given = tuple(phases) if isinstance(phases, (tuple, list, set, frozenset)) else (phases,)
     chosen = tuple(known_name("phase", phase, PHASES) for phase in given)
     if not chosen:
         raise RangeError(f"trace: phases is {brief(phases)}; expected at least one of {', '.join(PHASES)}.")
-    watch = [watch] if isinstance(watch, Tensor) else None if watch is None else list(watch)
+    if isinstance(watch, Tensor):
+        watch = [watch]
+    elif watch is not None:
+        if not isinstance(watch, (list, tuple)) or not all(isinstance(tensor, Tensor) for tensor in watch):
+            raise DtypeError(
+                f"trace: watch is {brief(watch)}; expected a list of Tensors, such as model.parameters()[:1]."
+            )
+        watch = list(watch)
     return Trace(
         require_integer("trace", "limit", limit, at_least=1), require_integer("trace", "skip", skip, at_least=0),
         bool(joined), chosen, watch, require_integer("trace", "memory", memory, at_least=0),

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..backend import backend_of
+
 CELLS = 32  # a thumbnail has at most so many rows and columns
 CHANNELS = 8  # of an image with more channels, so many are shown side by side
 
@@ -69,6 +71,22 @@ def value_of(array, label, kind, keep=True):
         infinities=infinities,
         thumbnail=thumbnail(numbers) if array.size > 1 else None,
     )
+
+
+def on_host(array):
+    """An array, or a scalar, as a NumPy array."""
+    return np.asarray(array) if np.isscalar(array) else backend_of(array).to_host(array)
+
+
+def is_still(value, array):
+    """Does a NumPy array hold what it held then, as far as the Value knows?"""
+    if (value.shape, value.dtype) != (array.shape, str(array.dtype)):
+        return False
+    if value.array is not None:
+        return value.array.tobytes() == array.tobytes()
+    now = value_of(array, "", value.kind, keep=False)
+    ranges = [(v.low, v.high, v.mean, v.nans, v.infinities) for v in (value, now)]
+    return np.array_equal(*ranges, equal_nan=True) and np.array_equal(value.thumbnail, now.thumbnail, equal_nan=True)
 
 
 def thumbnail(array):

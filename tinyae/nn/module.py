@@ -38,9 +38,11 @@ class Module:
         observer = observing.get()
         if observer is not None:
             observer.note_module(self)
-        y = self.forward(x)
-        if observer is not None:
-            observer.leave_module(self)
+        try:
+            y = self.forward(x)
+        finally:
+            if observer is not None:
+                observer.leave_module(self)
         calls = layer_calls.get()
         if calls is not None:
             calls.append((self, x.shape, y.shape))

@@ -26,7 +26,7 @@ def sentence(step):
         targets = unique(pull.target for pull in step.pulls)
         made = f", which made {step.output.label} in step {step.source}" if step.source and step.output else ""
         if not targets:
-            return f"The gradient arrives at {step.name}{made}; none of its inputs needs one."
+            return f"The gradient arrives at {step.name}{made}; no share of it goes on."
         each = f"each of {listed(targets)}" if len(targets) > 1 else targets[0]
         return f"The chain rule at {step.name}{made}: the gradient that has arrived becomes a share for {each}."
     n = len(step.updates)
