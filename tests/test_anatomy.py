@@ -8,9 +8,9 @@ import pytest
 
 import tinyae as ta
 from tinyae.errors import DtypeError, RangeError
+from tinyae.explain.anatomy_lines import COMPUTED, NAMES, columns_of
 from tinyae.explain.formulas.evaluate import evaluate
 from tinyae.explain.formulas.formula import parse
-from tinyae.explain.formulas.lines import COMPUTED, NAMES, columns_of
 from tinyae.optim import OPTIMIZERS
 
 ALL = {

@@ -25,7 +25,7 @@ import numpy as np
 from ..backend import backend_of
 from ..errors import DtypeError, RangeError, brief, require_integer
 from ..tensor import Tensor
-from .formulas.lines import Column, columns_of, switched
+from .anatomy_lines import Column, columns_of, switched
 from .trace import last_trace
 
 SEE_MORE = "To see the steps one by one, make them inside `with ta.trace(phases='update') as tape:`."
@@ -112,8 +112,8 @@ class StepExplanation:
 
 def complete(known, column):
     """Are all numbers of a column's formula known?"""
+    from .anatomy_lines import NAMES
     from .formulas.formula import parse
-    from .formulas.lines import NAMES
 
     return all(known.get(NAMES.get(letter, letter)) is not None for letter in parse(f"y = {column.right}").variables())
 

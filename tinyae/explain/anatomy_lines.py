@@ -11,10 +11,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ...errors import RangeError
-from .evaluate import evaluate
-from .formula import parse
-from .numbers import digits
+from ..errors import RangeError
+from .formulas.evaluate import evaluate
+from .formulas.formula import parse
+from .formulas.numbers import digits
 
 NAMES = {  # a letter, and what it is called in ``update``
     r"\theta": "theta", "g": "g", "m": "m", "v": "v", "G": "G", "s": "s", r"\hat m": "m_hat", r"\hat v": "v_hat",
