@@ -57,8 +57,8 @@ True
 
 With stride s, dilation d and p rows of zeros above the image, i + u becomes s i + d u - p everywhere, and j + v becomes
 s' j + d' v - p' with those along the width; channels are summed over like taps. A bracket such as [s i + u - p = y] is 1
-where it holds and 0 elsewhere: it picks the windows that saw row y. The **transposed** convolution exchanges the two passes: its forward is the sum that an image's
-gradient is.
+where it holds and 0 elsewhere: it picks the windows that saw row y. The **transposed** convolution exchanges the two
+passes: its forward is the sum that an image's gradient is.
 
 Like everyone who trains networks we say convolution where mathematics says cross-correlation (the kernel is not
 flipped forward). Sources: Goodfellow, Bengio and Courville, *Deep Learning* (2016), sections 9.1 and 9.5, eq. 9.6 for
