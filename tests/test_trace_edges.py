@@ -117,6 +117,63 @@ def test_an_error_in_a_rule_leaves_the_steps_in_order():
     assert failed.pulls == () and "no share of it goes on" in tape.text()
 
 
+class Slip(ta.ops.Affine):
+    """An own operation that has kept the name, and has one transpose too many."""
+
+    @staticmethod
+    def backward(xp, saved, gY):
+        X, W = saved
+        return gY @ W.T, X.T @ gY.T, gY.sum(axis=0)
+
+
+def test_an_own_operation_is_not_taken_for_the_one_of_its_name():
+    X, W, b = (
+        ta.Tensor(a, requires_grad=True) for a in ([[1.0, 2.0], [3.0, 5.0]], [[1.0, 0.0], [2.0, 1.0]], [0.0, 1.0])
+    )
+    with ta.trace() as tape:
+        ta.apply(Slip, X, W, b).sum().backward()
+    steps = [step for step in tape.steps() if step.name == "affine"]
+    assert [step.operation for step in steps] == [Slip, Slip] and not any(step.check() for step in steps)
+
+
+class Plus(ta.ops.Op):
+    """Takes any number of inputs, and has no formula."""
+
+    name = "plus"
+
+    @staticmethod
+    def forward(xp, save, *Xs):
+        return sum(Xs)
+
+    @staticmethod
+    def backward(xp, saved, gY):
+        return gY, gY
+
+
+def test_an_own_operation_of_a_list_of_inputs_without_rules():
+    x, y = ta.Tensor([1.0], requires_grad=True), ta.Tensor([2.0], requires_grad=True)
+    with ta.trace() as tape:
+        ta.apply(Plus, x, y).backward()
+    assert tape.steps()[0].symbols == ("X_1", "X_2") and "plus" in tape.html() and "plus" in tape.text()
+
+
+class Giant(ta.SGD):
+    """Steps of its own, which the lines of SGD do not describe."""
+
+    def update(self, xp, theta, g):
+        theta -= g
+
+
+def test_an_own_optimizer_is_not_told_by_the_lines_of_its_parent():
+    x = ta.Tensor([1.0], requires_grad=True)
+    with ta.trace() as tape:
+        (x * x).backward(np.ones(1, np.float32))
+        Giant([x], lr=0.1).step()
+    last = tape.steps()[-1]
+    assert last.formula is None and last.updates[0].parameter_after.array == -1
+    assert "Giant" in tape.text() and "Giant" in tape.html() and ta.SGD([x], lr=0.1).formulas()
+
+
 def test_a_trace_inside_itself_is_told_once():
     x = ta.Tensor([1.0])
     tape = ta.trace()

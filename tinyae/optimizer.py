@@ -84,7 +84,14 @@ class Optimizer:
         raise NotImplementedError
 
     def formulas(self) -> tuple[str, ...]:
-        """The algorithm's lines as LaTeX, in order; without those that its settings leave out."""
+        """The algorithm's lines as LaTeX, in order; without those that its settings leave out.
+
+        Empty for a subclass with an ``update`` of its own and no ``lines`` for it: those it inherits are another algorithm's.
+        """
+        kinds = type(self).__mro__
+        updates, told = (next(kind for kind in kinds if name in vars(kind)) for name in ("update", "lines"))
+        if kinds.index(updates) < kinds.index(told):
+            return ()
         return tuple(line.formula for line in self.lines if self.switched_on(line))
 
     def switched_on(self, line):

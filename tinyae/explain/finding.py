@@ -7,10 +7,9 @@ import numpy as np
 from ..backend import backend_of
 from ..errors import NotFiniteError
 from ..observer import Watcher
-from ..ops.op import OPERATIONS
 from ..tape import where
 from ..tensor import Tensor
-from .names import symbols_of, users_frame
+from .names import definition_of, symbols_of, users_frame
 from .values import value_of
 
 
@@ -48,7 +47,7 @@ class find_nan(Watcher):
 
     def begin(self, op, inputs, attributes):
         self._given = tuple(inputs)
-        for symbol, x in zip(symbols_of(OPERATIONS.get(op.name, op), len(inputs)), inputs):
+        for symbol, x in zip(symbols_of(definition_of(op), len(inputs)), inputs):
             if self._is_bad(
                 x.data if isinstance(x, Tensor) else x
             ):  # no operation has made it: that would have stopped
@@ -128,7 +127,7 @@ class find_nan(Watcher):
         return f"{' and '.join(found)} of {value.size} numbers"
 
     def _described(self, op, inputs):
-        symbols = symbols_of(OPERATIONS.get(op.name, op), len(inputs))
+        symbols = symbols_of(definition_of(op), len(inputs))
         return ", ".join(self._described_one(symbol, x) for symbol, x in zip(symbols, inputs))
 
     def _described_one(self, symbol, x):

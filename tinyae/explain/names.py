@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import PACKAGE
 from ..nn.module import Module
+from ..ops.op import OPERATIONS
 
 EXAMPLES = (PACKAGE + "explain" + PACKAGE[-1] + "example",)  # programs of the package that are there to be looked at
 
@@ -77,6 +78,11 @@ def whole_model(module, frame):
             if len(parts) > size and any(part is module for part in parts):
                 found, size = other, len(parts)
     return found
+
+
+def definition_of(op):
+    """The definition of what a kernel computes. A user's own operation is its own, whatever it is called."""
+    return OPERATIONS.get(op.name, op) if op.__module__.startswith(f"{__package__.partition('.')[0]}.") else op
 
 
 @cache

@@ -20,12 +20,12 @@ import numpy as np
 
 from ..errors import DtypeError, RangeError, brief, known_name, require_integer
 from ..observer import Watcher
-from ..ops.op import OPERATIONS
 from ..tape import add_gradients
 from ..tensor import Tensor
 from .names import (
     ByIdentity,
     Numbered,
+    definition_of,
     gradient_of,
     left_side,
     name_of,
@@ -139,7 +139,7 @@ class Trace(Watcher):
         self._count("forward")
         if not wanted:
             return
-        definition = OPERATIONS.get(op.name, op)
+        definition = definition_of(op)
         number, place = self.total, users_frame()
         output = self._new(result, Numbered(f"t{number}"), "computed")
         self._add(
@@ -187,7 +187,7 @@ class Trace(Watcher):
         earlier = None if before is None else self._sums.get(source) or self._array(before, label)
         after = share if before is None else self._array(before + gradient, label)
         self._sums[source] = after
-        definition = OPERATIONS.get(node.op.name, node.op)
+        definition = definition_of(node.op)
         symbol = symbols_of(definition, len(node.inputs))[position]
         rule = definition.vjp.get(symbol) or definition.vjp.get(f"{symbol.partition('_')[0]}_l", "")  # of a list: W_l
         pulls.append(Pull(symbol, rule, self._label(source), share, earlier, after))
@@ -197,7 +197,7 @@ class Trace(Watcher):
         if self._backward is None:
             return
         (number, node, gY, pulls, _), self._backward = self._backward, None
-        definition = OPERATIONS.get(node.op.name, node.op)
+        definition = definition_of(node.op)
         forward, known = self._made.get(node), {}
         if forward is not None:
             same = ("inputs", "symbols", "output", "attributes", "layer")

@@ -40,7 +40,7 @@ def symbols(op, count=None):
     found = []
     for name, parameter in list(inspect.signature(op.forward).parameters.items())[2:]:  # after xp and save
         if parameter.kind is parameter.VAR_POSITIONAL:
-            lists = [key.split("_")[0] for key in op.vjp if "_" in key]
+            lists = [key.split("_")[0] for key in op.vjp if "_" in key] or [name.rstrip("s")]
             many = (count or len(found) + 2 * len(lists)) - len(found)
             found += [f"{lists[k % len(lists)]}_{k // len(lists) + 1}" for k in range(many)]
         elif parameter.kind is not parameter.KEYWORD_ONLY and name not in attribute_names(op):
