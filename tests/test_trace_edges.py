@@ -263,3 +263,11 @@ def test_modules_cost_nothing_once_the_limit_is_reached(monkeypatch):
 def test_refused_settings(settings, error, words):
     with pytest.raises(error, match=words):
         ta.trace(**settings)
+
+
+@pytest.mark.parametrize("path", [None, 3, b"step.html"])
+def test_what_is_no_path(path):
+    with ta.trace() as tape:
+        ta.Tensor([1.0]) * 2.0
+    with pytest.raises(DtypeError, match="expected that of a file"):
+        tape.save(path)

@@ -13,7 +13,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from ...errors import RangeError
+from ...errors import DtypeError, RangeError, brief
 from ...files import write_whole
 from .contents import contents
 
@@ -42,9 +42,13 @@ def save(tape, path, overwrite=False, title="tinyae: step by step"):
     ------
     RangeError
         The file exists and may not be replaced, or it is a folder.
+    DtypeError
+        The path is neither a text nor a Path.
     FileWriteError
         It cannot be written.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise DtypeError(f"save: {brief(path)} is no path; expected that of a file, such as step.html.")
     path = os.fspath(path)
     if os.path.isdir(path):
         raise RangeError(f"save: {path!r} is a folder; expected the path of a file, such as step.html.")
