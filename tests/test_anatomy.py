@@ -320,6 +320,11 @@ def test_columns_have_names_of_their_own():
         ((0, "a"), DtypeError, "index is 'a'; expected an integer or a tuple"),
         ((0, (1.0, 2)), DtypeError, "expected an integer"),
         ((1, (0, 0)), RangeError, "parameter is 1; this Adam has 1"),
+        (
+            (np.zeros((4, 8)), 0),
+            DtypeError,
+            "parameter is ndarray.*; expected one of optimizer.params, its position or",
+        ),
         (("bias", (0, 0)), RangeError, "no parameter called 'bias'; the trace knows w"),
         ((ta.Tensor([1.0], requires_grad=True), 0), RangeError, "is none of the 1 of this Adam"),
     ],

@@ -302,6 +302,11 @@ def test_a_folder_is_replaced_only_if_asked_and_only_if_it_holds_such_pages(tmp_
     with pytest.raises(RangeError, match="something else"):
         write_pages(out, overwrite=True)
     assert (out / "mine.txt").read_text() == "mine"
+    (out / "assets").mkdir()
+    (out / "assets/reading.css").write_text("such pages, and a file of one's own beside them")
+    with pytest.raises(RangeError, match=r"'mine\.txt' beside.*would delete it"):
+        write_pages(out, overwrite=True)
+    assert (out / "mine.txt").read_text() == "mine"
     with pytest.raises(RangeError, match="is a file"):
         write_pages(out / "mine.txt")
 

@@ -222,8 +222,45 @@ def test_an_input_that_was_stretched_is_said_to_be():
     with ta.trace() as tape:
         (x + b).sum().backward()
     (pull_x, pull_b) = page_data(tape)["steps"][-1]["pulls"]
-    assert pull_x["stretched"] == "" and "b was stretched from shape (3,) to (2, 3)" in pull_b["stretched"]
-    assert pull_b["stretched"] in tape.text()
+    assert pull_x["remark"] == "" and "b was stretched from shape (3,) to (2, 3)" in pull_b["remark"]
+    assert pull_b["remark"] in tape.text()
+
+
+@pytest.mark.parametrize(("reduction", "said"), [("mean", "divided by"), ("sum", "L̄ itself"), ("none", "same place")])
+def test_the_gradient_of_a_losss_terms_is_explained(reduction, said):
+    p = ta.Tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    with ta.trace() as tape:
+        ta.mse_loss(p, np.zeros((2, 3), np.float32), reduction=reduction).sum().backward()
+    (pull,) = page_data(tape)["steps"][-1]["pulls"]
+    assert r"\bar E" in pull["rule"] and said in pull["remark"] and pull["remark"] in tape.text()
+
+
+def test_settings_that_are_in_no_line_are_not_told():
+    tape = example.step_by_step()
+    assert "\\lambda" not in json.dumps(page_data(tape)["steps"][-1]["settings"])
+    w = ta.Tensor(np.ones(2, np.float32), requires_grad=True)
+    for decay in (0, 0.25):
+        optimizer = ta.Adam([w], weight_decay=decay)
+        with ta.trace() as tape:
+            (w * w).sum().backward()
+            optimizer.step()
+        assert ("λ = 0" in tape.text()) == (decay > 0) and "β₁ = 0.9" in tape.text()
+
+
+@pytest.mark.parametrize("name", ["step", "step.png", "-"])
+def test_a_page_is_called_one(name, tmp_path):
+    with pytest.raises(RangeError, match=r"ends in .*expected a page, such as FILE\.html"):
+        example.step_by_step().save(tmp_path / name)
+    with pytest.raises(RangeError, match=r"explain: .* ends in .*expected a page"):
+        runs.explain(out=str(tmp_path / name))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_would_be_ignored_is_refused(tmp_path):
+    with pytest.raises(RangeError, match="--examples is for recipes"):
+        runs.explain(examples=3, text=True)
+    with pytest.raises(RangeError, match="Give one of them"):
+        runs.explain(text=True, out=str(tmp_path / "step.html"))
 
 
 def test_not_finite_numbers_are_shown_as_what_they_are():

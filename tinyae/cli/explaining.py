@@ -12,12 +12,10 @@ def explainable():
 
 @commands.command(short_help="One training step, number by number: a page to step through, or text.")
 @click.argument("recipe", default="2-3-1", shell_complete=names(explainable))
-@click.option("--out", type=click.Path(), default="step.html", show_default=True, help="The page to write, FILE.html.")
+@click.option("--out", type=click.Path(), help="The page to write, FILE.html.  [default: step.html]")
 @click.option("--overwrite", is_flag=True, help="Replace an existing --out.")
 @click.option("--text", is_flag=True, help="Print the steps instead of writing a page.")
-@click.option(
-    "--examples", type=int, default=4, show_default=True, help="How many examples of the recipe's data go in."
-)
+@click.option("--examples", type=int, help="How many examples of the recipe's data go in.  [default: 4]")
 @click.option("--seed", type=int, default=0, show_default=True, help="For the weights.")
 @json_option
 @quiet_option

@@ -227,7 +227,11 @@ def chosen_parameter(optimizer, parameter, updates):
                 f"explain_step: there is no parameter called {parameter!r}; {known}. Or give the Tensor or its position."
             )
         return named[parameter]
-    number = require_integer("explain_step", "parameter (a Tensor, a name or a position)", parameter, at_least=0)
+    if not isinstance(parameter, (int, np.integer)):
+        raise DtypeError(
+            f"explain_step: parameter is {brief(parameter)}; expected one of optimizer.params, its position or its name in a trace."
+        )
+    number = require_integer("explain_step", "parameter", parameter, at_least=0)
     if number >= count:
         raise RangeError(f"explain_step: parameter is {number}; this {owner} has {count}, counted from 0.")
     return optimizer.params[number]

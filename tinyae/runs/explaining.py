@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ..context import manual_seed, use_kernels
 from ..datasets import load as load_data
-from ..errors import known_name, require_integer
+from ..errors import RangeError, known_name, require_integer
 from ..explain import example, example_recipe
 from ..explain.stepper import page
 from ..losses import loss_function
@@ -16,7 +16,7 @@ EXAMPLES = 4  # of a recipe's data that the step is computed on
 SMALLEST = "2-3-1"  # the name of the network that is no recipe
 
 
-def explain(name=None, *, out="step.html", examples=EXAMPLES, seed=0, overwrite=False, text=False):
+def explain(name=None, *, out=None, examples=None, seed=0, overwrite=False, text=False):
     """Trace one training step, forward, backward and update, computed as the operations are defined.
 
     Parameters
@@ -24,9 +24,9 @@ def explain(name=None, *, out="step.html", examples=EXAMPLES, seed=0, overwrite=
     name : str, optional
         A recipe, or ``"2-3-1"``, the default: a network of 2, 3 and 1 units whose every number fits on the screen.
     out : str
-        The page to write, FILE.html. Nothing is written with ``text``.
+        The page to write, FILE.html; ``step.html`` if not given. With ``text`` nothing is written.
     examples : int
-        How many examples of the recipe's training data go in; the small network has its own two.
+        How many examples of the recipe's training data go in, by default 4; the small network has its own two.
     seed : int
         For the weights.
 
@@ -35,12 +35,25 @@ def explain(name=None, *, out="step.html", examples=EXAMPLES, seed=0, overwrite=
     dict
         ``name``, ``steps`` (how many were recorded), ``operations`` (how many of them forward), ``note``; ``out`` and ``bytes``
         of the page, or ``text``.
+
+    Raises
+    ------
+    RangeError
+        A name, a number or a file that does not go, or a setting that would change nothing.
     """
     chosen = known_name("recipe", SMALLEST if name is None else name, [SMALLEST, *RECIPES])
     seed = require_integer("explain", "seed", seed, at_least=0)
-    examples = require_integer("explain", "examples", examples, at_least=1)
+    if chosen == SMALLEST and examples is not None:
+        raise RangeError(
+            f"explain: --examples is for recipes; {SMALLEST} has its own two. Give a recipe, such as digits."
+        )
+    examples = require_integer("explain", "examples", EXAMPLES if examples is None else examples, at_least=1)
+    if text and out is not None:
+        raise RangeError("explain: --text prints the steps and --out is the page to write. Give one of them.")
+    out = "step.html" if out is None else out
     if not text:
         refuse_existing("explain", out, overwrite)
+        page.require_ending("explain", out)
     with use_kernels("reference"):  # what is explained is the definition
         tape = example.step_by_step(seed) if chosen == SMALLEST else recipe_step(get_recipe(chosen), examples, seed)
     steps = tape.steps()

@@ -102,7 +102,7 @@ function drawPull(pull, key, view) {
   const target = el("code", {}, pull.target);
   const made = el("section", { class: "pull" }, el("h3", {}, "What ", target, " receives"));
   if (pull.rule) made.append(formula(pull.rule));
-  if (pull.stretched) made.append(el("p", { class: "small" }, pull.stretched));
+  if (pull.remark) made.append(el("p", { class: "small" }, pull.remark));
   if (pull.filled) made.append(withNumbers(pull.filled, share, view.hidden));
   if (pull.before === null) {
     made.append(el("div", { class: "cards" }, result(pull.bar, share, pull.elements, key, view, { label: false })));

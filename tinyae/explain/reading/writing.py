@@ -22,7 +22,7 @@ def write_pages(out, overwrite=False, home=None):
     Raises
     ------
     RangeError
-        ``out`` is a file, or a folder with something in it and ``overwrite`` was not asked for.
+        ``out`` is a file; or a folder with something in it, and ``overwrite`` was not asked for or it is not of such pages.
     FileWriteError
         The folder cannot be made.
     MissingLibraryError
@@ -42,7 +42,7 @@ def write_pages(out, overwrite=False, home=None):
         out.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     except OSError as error:
-        raise FileWriteError(f"tinyae read: a folder beside {out} cannot be made: {error.strerror}.") from error
+        raise FileWriteError(f"read: a folder beside {out} cannot be made: {error.strerror}.") from error
     try:
         for kind in KINDS:
             (made / kind).mkdir()
@@ -55,7 +55,7 @@ def write_pages(out, overwrite=False, home=None):
         made.chmod(0o755)
         take_place(made, out)
     except OSError as error:
-        raise FileWriteError(f"tinyae read: {out} cannot be written: {error.strerror or error}.") from error
+        raise FileWriteError(f"read: {out} cannot be written: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return {kind: sum(subject.kind == kind for subject in subjects()) for kind in KINDS}
@@ -64,14 +64,21 @@ def write_pages(out, overwrite=False, home=None):
 def refuse_existing(out, overwrite):
     """Only a folder that is empty, or may be replaced, is written to; and of folders only one of such pages."""
     if out.is_file():
-        raise RangeError(f"tinyae read: --out {out} is a file; expected a folder, which is made if it is not there.")
+        raise RangeError(f"read: --out {out} is a file; expected a folder, which is made if it is not there.")
     if not out.is_dir() or not any(out.iterdir()):
         return
     if not overwrite:
-        raise RangeError(f"tinyae read: {out} is not empty. Choose another --out, or give --overwrite to replace it.")
+        raise RangeError(f"read: {out} is not empty. Choose another --out, or give --overwrite to replace it.")
+    from .subjects import KINDS
+
     if not (out / "assets" / "reading.css").is_file():
         raise RangeError(
-            f"tinyae read: {out} holds something else than such pages, and --overwrite would delete it. Choose another --out."
+            f"read: {out} holds something else than such pages, and --overwrite would delete it. Choose another --out."
+        )
+    others = sorted({path.name for path in out.iterdir()} - {"index.html", "assets", *KINDS})
+    if others:
+        raise RangeError(
+            f"read: {out} holds {others[0]!r} beside such pages, and --overwrite would delete it. Move it, or choose another --out."
         )
 
 

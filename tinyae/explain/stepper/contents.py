@@ -12,7 +12,7 @@ import numpy as np
 
 from .filling import Filled
 from .sources import program_lines
-from .telling import about, algorithm, attributes, bar, letter, rule_of, sentence, settings_told, stretched, title
+from .telling import about, algorithm, attributes, bar, letter, remark, rule_of, sentence, settings_told, title
 
 SMALL = 144  # numbers of an array that are shown as numbers
 BUDGET = 6_000_000  # bytes of JSON
@@ -130,7 +130,7 @@ def backward(step, values, filled):
                 "symbol": letter(pull.symbol),
                 "bar": bar(pull.symbol) if pull.symbol else r"\bar\theta",
                 "rule": rule_of(pull) if pull.symbol else "",
-                "stretched": stretched(step, pull),
+                "remark": remark(step, pull),
                 "filled": whole,
                 "elements": elements,
                 "target": pull.target,

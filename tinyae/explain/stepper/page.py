@@ -41,7 +41,7 @@ def save(tape, path, overwrite=False, title="tinyae: step by step"):
     Raises
     ------
     RangeError
-        The file exists and may not be replaced, or it is a folder.
+        The file exists and may not be replaced, it is a folder, or its name ends in something else than .html or .htm.
     DtypeError
         The path is neither a text nor a Path.
     FileWriteError
@@ -52,9 +52,17 @@ def save(tape, path, overwrite=False, title="tinyae: step by step"):
     path = os.fspath(path)
     if os.path.isdir(path):
         raise RangeError(f"save: {path!r} is a folder; expected the path of a file, such as step.html.")
+    require_ending("save", path)
     if os.path.exists(path) and not overwrite:
         raise RangeError(f"save: {path} exists. Choose another name, or give overwrite=True to replace it.")
     write_whole(path, html(tape, title))
+
+
+def require_ending(operation, path):
+    """A browser shows as a page only what is called one."""
+    ending = Path(path).suffix.lower()
+    if ending not in (".html", ".htm"):
+        raise RangeError(f"{operation}: {path} ends in {ending or 'nothing'}; expected a page, such as FILE.html.")
 
 
 def notebook_html(tape):

@@ -66,7 +66,10 @@ def algorithm(step):
 
 
 def settings_told(step):
-    """The settings of an optimizer: (letter in LaTeX or None, name, number as text), one for each letter, and t."""
+    """The settings of an optimizer: (letter in LaTeX or None, name, number as text), one for each letter, and t.
+
+    A letter that is in none of the lines is left out: without weight decay there is no lambda to speak of.
+    """
     if not step.updates:
         return []
     update, found = step.updates[0], []
@@ -77,7 +80,8 @@ def settings_told(step):
             found += [(each, name, short(v)) for each, v in zip(own, value)]
         else:
             found.append((own, name, short(value)))
-    return [*found, ("t", "number of the step", str(update.t))]
+    used = [one for one in found if one[0] is None or one[0] in (step.formula or "")]
+    return [*used, ("t", "number of the step", str(update.t))]
 
 
 def letters_of(step):
@@ -104,6 +108,19 @@ def bar(symbol):
 def letter(symbol):
     r"""A symbol as LaTeX: ``\gamma`` for gamma."""
     return bar(symbol).replace("\\bar", "", 1).strip() if symbol else ""
+
+
+REDUCED = {
+    "mean": "Ē is what reaches each term E of the loss: L̄ divided by the number of terms, as L is their mean.",
+    "sum": "Ē is what reaches each term E of the loss: L̄ itself, as L is their sum.",
+    "none": "Ē is what reaches each term E of the loss: that of L̄ in the same place, as the terms are not added up.",
+}
+
+
+def remark(step, pull):
+    """What a reader needs beside the rule of a share: what its letters mean, why sums are taken; "" if nothing."""
+    of_loss = r"\bar E" in (pull.rule or "") and REDUCED.get((step.attributes or {}).get("reduction"), "")
+    return of_loss or stretched(step, pull)
 
 
 def stretched(step, pull):

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..formulas.plain import plain
 from .sources import shown_name
-from .telling import about, algorithm, attributes, bar, rule_of, sentence, settings_told, stretched, title
+from .telling import about, algorithm, attributes, bar, remark, rule_of, sentence, settings_told, title
 
 SMALL = 64  # numbers of an array that are printed; of a larger one the range is
 
@@ -50,7 +50,7 @@ def backward(step):
         lines += named(f"{plain(bar(step.output_symbol))}, the gradient that has arrived", step.gradient, label=False)
     for pull in step.pulls:
         lines += ["", f"    {plain(rule_of(pull))}      for {pull.target}" if pull.symbol else f"    {pull.target}"]
-        if more := stretched(step, pull):
+        if more := remark(step, pull):
             lines.append(f"    {more}")
         lines += named("share", pull.gradient, label=False)
         if pull.before is not None:
