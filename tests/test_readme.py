@@ -16,10 +16,14 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 def test_the_python_in_the_readme_runs_and_says_what_it_claims(capsys, tmp_path, monkeypatch):
     pytest.importorskip("sklearn", reason="the bundled digits need scikit-learn")
     monkeypatch.chdir(tmp_path)
-    names = {}
+    programs = []
     generator.set(None)  # as in a new program
     for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        exec(compile(block, "README.md", "exec"), names)
+        if "import tinyae as ta\n" in block:  # a program of its own; the other blocks go on with the one before
+            programs.append({})
+        exec(compile(block, "README.md", "exec"), programs[-1])
+    names, stepped = programs
+    assert len(stepped["tape"].steps()) == 11 and (tmp_path / "steps.html").exists()
     out = capsys.readouterr().out
     by_hand = float(re.search(r"held-out error ([\d.]+)", out).group(1))
     assert by_hand < 0.02 and np.isclose(names["history"]["val_loss"][-1], by_hand, rtol=1e-6)
