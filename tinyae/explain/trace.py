@@ -183,7 +183,7 @@ class Trace(Watcher):
         number, node, gY, pulls, position = self._backward
         position = next(i for i in range(position + 1, len(node.inputs)) if node.inputs[i] is source)
         label = gradient_of(self._label(source))
-        share = gY if gradient is not None and gradient is gY.array else self._array(gradient, label)
+        share = self._array(gradient, label)
         earlier = None if before is None else self._sums.get(source) or self._array(before, label)
         after = share if before is None else self._array(before + gradient, label)
         self._sums[source] = after
@@ -294,17 +294,15 @@ class Trace(Watcher):
         """The Value of an input: what it was when it was last seen, if it has not changed since."""
         if not isinstance(x, Tensor):
             return value_of(np.asarray(x), f"{x:g}" if isinstance(x, (int, float)) else str(x), "constant")
+        seen = self._values.get(x)
         made = self._made.get(x._node) if x._node is not None else None
-        for known in (
-            self._values.get(x),
-            None if made is None else made.output,
-        ):  # or what was written into x, by a step
+        written = None if made is None else made.output  # a step may have written into x
+        for known in (seen, written):
             if known is not None and is_still(known, on_host(x.data)):
                 self._values[x] = known
                 return known
-        known = self._values.get(x)
         kind = "computed" if x._node is not None else "leaf" if x._needs_gradient else "constant"
-        return self._new(x, known.label if known is not None else self._name(x, place), kind)
+        return self._new(x, seen.label if seen is not None else self._name(x, place), kind)
 
     def _new(self, tensor, label, kind):
         """The Value of a tensor as it is now."""
