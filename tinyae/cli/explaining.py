@@ -27,4 +27,4 @@ def explain(recipe, as_json, quiet, **options):
     """
     from ..runs import explain, report_explanation
 
-    return finish(explain(recipe, **options), report_explanation, as_json, quiet)
+    return finish(explain(recipe, **options), report_explanation, as_json, quiet and not options["text"])
