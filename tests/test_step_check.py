@@ -5,6 +5,7 @@ import pytest
 
 import tinyae as ta
 from tinyae.errors import RangeError, TapeError
+from tinyae.models.vector_quantised import StraightThrough
 
 
 def of(function, *arrays):
@@ -75,6 +76,12 @@ def test_a_wrong_rule_is_found_and_its_error_does_not_fall(tmp_path):
     assert all(error > 0.3 for h, error in check.errors.items() if 1e-9 < h < 1e-2)
     check.plot(tmp_path / "wrong.png")
     assert (tmp_path / "wrong.png").stat().st_size > 5_000
+
+
+def test_a_rule_that_is_no_derivative_on_purpose_is_said():
+    check = of(lambda x: ta.apply(StraightThrough, x, np.zeros_like(A)), A).check()
+    assert not check and "no derivatives, on purpose" in repr(check)
+    assert "on purpose" not in repr(of(ta.tanh, A).check())
 
 
 def test_the_error_falls_with_h_squared_until_rounding():

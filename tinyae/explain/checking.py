@@ -46,6 +46,8 @@ class StepCheck:
         text = f"{self.step.name}: {self.report!r}"
         for i, symbol in enumerate(self.symbols):
             text = text.replace(f"tensor {i} at", f"{symbol} at")
+        if self.step.operation.by_decision:
+            text += f"\n  The rules of {self.step.name} are no derivatives, on purpose: its docstring says what they are for."
         return text
 
     def plot(self, path: Any = None) -> Any:

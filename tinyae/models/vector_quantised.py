@@ -50,6 +50,7 @@ class StraightThrough(Op):
     name = "straight_through"
     formula = r"Y = E"
     vjp = {"Z": r"\bar Y", "E": "0"}  # the codebook learns by a term of its own
+    by_decision = True
 
     @staticmethod
     def forward(xp, save, Z, E):

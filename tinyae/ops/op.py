@@ -53,6 +53,7 @@ class Op:
     indices = ()  # positions of inputs that are integer indices or masks, never differentiated
     view = False  # the output may share memory with the first input
     selective = False  # backward is told which gradients are needed: backward(xp, saved, gY, needed)
+    by_decision = False  # the rules are no derivatives, on purpose: differences will not agree with them
     repeatable = False  # kernels do all that is done to numbers: a captured step may repeat it
 
     @staticmethod
